@@ -1,0 +1,47 @@
+# Two commands do everything: `make up` installs and runs rsi here, `make test` installs and checks everything.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# The environment is rebuilt when what it is made from changes; a stale one is never trusted.
+KEY := $(shell cat pyproject.toml constraints.txt | $(PYTHON) -c "import hashlib,sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest()[:16])")
+READY := $(VENV)/ready-$(KEY)
+
+.PHONY: up test lint fast campaigns bench clean
+.DEFAULT_GOAL := test
+
+$(READY):
+	$(PYTHON) -c "import sys; sys.exit(None if sys.version_info >= (3, 11) else 'rsi needs Python 3.11 or newer; set PYTHON=')"
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+up: $(READY)
+	$(BIN)/rsi up
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(BIN)/rsi rules check
+	$(BIN)/rsi rules test
+
+fast: $(READY)
+	$(BIN)/pytest -m 'not slow and not campaign'
+
+test: lint
+	$(BIN)/pytest
+
+# The long forms: run before an issue is called done; CI runs their short forms as tests.
+campaigns: $(READY)
+	$(BIN)/python benchmarks/kill.py --kills 200
+	RSI_HOSTILE_EXAMPLES=2000 $(BIN)/pytest -q tests/web -k hostile
+	$(BIN)/python benchmarks/demo.py --seeds 20
+	$(BIN)/python benchmarks/verdict.py --long
+
+bench: $(READY)
+	$(BIN)/python benchmarks/peer.py
+	$(BIN)/python benchmarks/guard.py
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

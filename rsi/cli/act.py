@@ -1,0 +1,168 @@
+"""Commands that decide something: approve, reject, rollback, pause, resume, merge, split, state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+import msgspec
+
+from rsi.cli.options import Place, as_json, place, print_json
+from rsi.cli.remote import running
+
+WHO = "person:cli"
+
+
+def _do(place: Place, path: str, body: dict[str, Any], local: Callable[[Any], Any]) -> Any:
+    """Ask the daemon of this home; with none, own the home for a moment and do it here."""
+    remote = running(place.home)
+    if remote is not None:
+        return remote.call("POST", path, body)
+    from rsi.embedded import RSILoop
+
+    with RSILoop(place.home.path) as loop:
+        loop.run_cycle()
+        done = local(loop.pipeline)
+        loop.run_cycle()
+        return msgspec.to_builtins(done)
+
+
+def _say(place: Place, done: Any, *, as_json: bool) -> None:
+    if as_json:
+        print_json(done)
+    elif not place.quiet:
+        click.echo(f"{done.get('id', '')} {done.get('state', '')}".strip())
+        for rail in done.get("rails", ()):
+            click.echo(f"  waits: {rail}")
+
+
+@click.command()
+@click.argument("fix_id")
+@click.option("--now", is_flag=True, help="100 % at once, shown as kept_unverified; no canary, no verdict.")
+@as_json
+@place
+def approve(place: Place, fix_id: str, now: bool, as_json: bool) -> None:
+    """Start the checks and the canary of a proposed fix.
+
+    \b
+    Example:
+      rsi approve f12
+    """
+    done = _do(place, f"/v1/fixes/{fix_id}/approve", {"now": now}, lambda p: p.approve(fix_id, WHO, now=now))
+    _say(place, done, as_json=as_json)
+
+
+@click.command()
+@click.argument("fix_id")
+@as_json
+@place
+def reject(place: Place, fix_id: str, as_json: bool) -> None:
+    """Say no to a proposed fix; it is not proposed again.
+
+    \b
+    Example:
+      rsi reject f12
+    """
+    _say(place, _do(place, f"/v1/fixes/{fix_id}/reject", {}, lambda p: p.reject(fix_id, WHO)), as_json=as_json)
+
+
+@click.command()
+@click.argument("fix_id", required=False)
+@click.option("--all", "everything", is_flag=True, help="Every fix that is live.")
+@as_json
+@place
+def rollback(place: Place, fix_id: str | None, everything: bool, as_json: bool) -> None:
+    """Take a fix back: the agents' next call no longer sees it.
+
+    \b
+    Example:
+      rsi rollback f12
+      rsi rollback --all
+    """
+    if bool(fix_id) == everything:
+        raise click.UsageError("name one fix, or --all")
+    if everything:
+        done = _do(place, "/v1/fixes/all/rollback", {}, lambda p: {"fixes": p.rollback_all(WHO)})
+        if as_json:
+            print_json(done)
+        else:
+            click.echo(f"{len(done['fixes'])} fixes rolled back")
+        return
+    _say(place, _do(place, f"/v1/fixes/{fix_id}/rollback", {}, lambda p: p.rollback(fix_id, WHO)), as_json=as_json)
+
+
+@click.command()
+@place
+def pause(place: Place) -> None:
+    """Apply no fix until `rsi resume`; what is live stays, proposals are still written.
+
+    \b
+    Example:
+      rsi pause
+    """
+    _do(place, "/v1/pause", {}, lambda p: {"paused": p.pause(WHO)})
+    click.echo("paused: no fix is applied until `rsi resume`")
+
+
+@click.command()
+@place
+def resume(place: Place) -> None:
+    """Apply fixes again.
+
+    \b
+    Example:
+      rsi resume
+    """
+    _do(place, "/v1/resume", {}, lambda p: {"paused": p.resume(WHO)})
+    click.echo("resumed")
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b")
+@as_json
+@place
+def merge(place: Place, a: str, b: str, as_json: bool) -> None:
+    """Declare two issues the same thing, for ever; the older id stays, the other redirects.
+
+    \b
+    Example:
+      rsi merge i3 i9
+    """
+    done = _do(place, "/v1/issues/merge", {"a": a, "b": b}, lambda p: p.merge(a, b, WHO))
+    _say(place, done, as_json=as_json)
+
+
+@click.command()
+@click.argument("issue_id")
+@as_json
+@place
+def split(place: Place, issue_id: str, as_json: bool) -> None:
+    """Take an issue apart into its templates, for ever.
+
+    \b
+    Example:
+      rsi split i3
+    """
+    done = _do(place, "/v1/issues/split", {"id": issue_id}, lambda p: {"issues": p.split(issue_id, WHO)})
+    if as_json:
+        print_json(done)
+    else:
+        click.echo(", ".join(found["id"] for found in done["issues"]))
+
+
+@click.command()
+@click.argument("issue_id")
+@click.argument("to", type=click.Choice(["ongoing", "resolved", "ignored"]))
+@as_json
+@place
+def state(place: Place, issue_id: str, to: str, as_json: bool) -> None:
+    """Set an issue's state by hand.
+
+    \b
+    Example:
+      rsi state i3 ignored
+    """
+    done = _do(place, f"/v1/issues/{issue_id}/state", {"state": to}, lambda p: p.set_issue_state(issue_id, to, WHO))
+    _say(place, done, as_json=as_json)

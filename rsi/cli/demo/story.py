@@ -1,0 +1,125 @@
+"""What the demo says while it happens, read from the daemon's HTTP and nowhere else."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import click
+
+from rsi import clock
+from rsi.cli.demo.modes import Mode
+from rsi.cli.demo.stage import Stage
+from rsi.cli.options import styled
+from rsi.cli.remote import Remote
+from rsi.errors import ConflictError
+
+POLL_S: Final = 0.5
+#: The demo is over after this long, whatever it has seen.
+LONGEST_S: Final = 52.0
+#: So many units must have ended after the fix was live in the agents before the story may end.
+MIN_UNITS: Final = 250
+DECIDED: Final = frozenset({"verified", "worse", "no_difference"})
+AGENT: Final = "demo-agent"
+
+
+class Story:
+    """Follows one fix from the first failure to its verdict."""
+
+    def __init__(self, stage: Stage, mode: Mode) -> None:
+        self._stage = stage
+        self._mode = mode
+        self._began = clock.monotonic()
+        self._told: set[str] = set()
+
+    def tell(self) -> str:
+        """Run until the verdict (or until time or units are up) and return its word."""
+        remote = self._stage.start_daemon()
+        self._say(f"the daemon is up at {remote.url}, with its default configuration")
+        self._stage.start_agents(remote.url)
+        self._say("16 agents ask a provider that fails 3 first tries in 10; one more agent has a bad key")
+        followed: dict[str, Any] = {}
+        while clock.monotonic() - self._began < LONGEST_S:
+            clock.sleep(POLL_S)
+            self._tell_issues(remote)
+            followed = self._follow(remote)
+            if followed and self._over(followed):
+                break
+        verdict = (followed.get("verdict") or {}).get("outcome", "no_data")
+        self._end(remote, followed, str(verdict))
+        return str(verdict)
+
+    def _follow(self, remote: Remote) -> dict[str, Any]:
+        fixes = remote.call("GET", "/v1/fixes")["fixes"]
+        for fix in fixes:
+            if fix["source"] != AGENT:
+                self._once(f"p{fix['id']}", f"{fix['id']} is a proposal, not applied: {fix['title']} ({_first_rail(fix)})")
+        mine = [fix for fix in fixes if fix["rule"] == self._mode.rule and fix["source"] == AGENT]
+        if not mine:
+            return {}
+        fix: dict[str, Any] = mine[0]
+        if fix["state"] == "proposed" and self._mode.rules:
+            self._approve(remote, fix)
+        self._tell_fix(fix)
+        return fix
+
+    def _approve(self, remote: Remote, fix: dict[str, Any]) -> None:
+        try:
+            remote.call("POST", f"/v1/fixes/{fix['id']}/approve", {})
+        except ConflictError:
+            return  # it has moved on since we read it
+        self._once("approved", f"{fix['id']} ({fix['title']}) approved over HTTP with the home's secret")
+
+    def _tell_issues(self, remote: Remote) -> None:
+        for issue in remote.call("GET", "/v1/issues?limit=20")["issues"]:
+            self._once(issue["id"], f"issue {issue['id']} {issue['category']}: {issue['title'][:80]}")
+
+    def _tell_fix(self, fix: dict[str, Any]) -> None:
+        state = fix["state"]
+        if state == "canary":
+            change = json.dumps(fix["change"]["after"])
+            self._once("canary", f"{fix['id']} goes live for half of the units: {change[:150]}")
+        verdict = fix.get("verdict") or {}
+        settled = verdict.get("n_fixed", 0) + verdict.get("n_control", 0)
+        if settled:
+            self._once(f"n{settled // 50}", f"  {fix['id']} {state}: {_arms(verdict)}")
+
+    def _over(self, fix: dict[str, Any]) -> bool:
+        verdict = fix.get("verdict") or {}
+        settled = verdict.get("n_fixed", 0) + verdict.get("n_control", 0)
+        live = fix["evidence"].get("units_since_live", settled)
+        if verdict.get("outcome") in DECIDED:
+            return fix["state"] != "canary" and (live >= MIN_UNITS or verdict["outcome"] == "worse")
+        return bool(live >= self._mode.units)
+
+    def _end(self, remote: Remote, fix: dict[str, Any], verdict: str) -> None:
+        colour = {"verified": "green", "worse": "red"}.get(verdict, "yellow")
+        state = fix.get("state", "never proposed")
+        self._say(styled(f"verdict: {verdict} — {fix.get('id', 'no fix')} is now {state}", fg=colour, bold=True))
+        shown = fix.get("verdict") or {}
+        if shown:
+            self._say(f"  {_arms(shown)}; {shown.get('why') or shown.get('method')}")
+            self._say(f"  cannot exclude: {shown.get('cannot_exclude')}")
+        health = remote.call("GET", "/health")["sources"].get(AGENT, {})
+        self._say(f"health of {AGENT}: {health.get('health_score')} [{health.get('lo')}, {health.get('hi')}]")
+
+    def _once(self, key: str, text: str) -> None:
+        if key not in self._told:
+            self._told.add(key)
+            self._say(text)
+
+    def _say(self, text: str) -> None:
+        click.echo(f"{clock.monotonic() - self._began:5.1f} s  {text}")
+
+
+def _arms(verdict: dict[str, Any]) -> str:
+    rates = [("-" if verdict.get(key) is None else f"{verdict[key]:.1%}") for key in ("p_fixed", "p_control")]
+    return (
+        f"failing {rates[0]} of {verdict.get('n_fixed', 0)} fixed units, "
+        f"{rates[1]} of {verdict.get('n_control', 0)} control units"
+    )
+
+
+def _first_rail(fix: dict[str, Any]) -> str:
+    rails = fix.get("rails") or ["advice only"]
+    return str(rails[0])

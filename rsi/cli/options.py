@@ -1,0 +1,66 @@
+"""Options that many commands share, and what they resolve to."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from rsi.config import Config, Home, find_home, load
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Place(msgspec.Struct, frozen=True):
+    """The home that a command works on."""
+
+    home: Home
+    quiet: bool
+
+    @property
+    def config(self) -> Config:
+        """The home's `rsi.yaml`. Raises ConfigError."""
+        return load(self.home.path)
+
+
+def place(command: F) -> F:
+    """Give `command` a `place`, from `--home` before or after the verb."""
+
+    @click.option("--home", "home_after", metavar="DIR", help="The project's folder.")
+    @click.pass_context
+    @functools.wraps(command)
+    def wrapped(ctx: click.Context, /, home_after: str | None, **arguments: Any) -> Any:
+        given = ctx.find_root().obj or {}
+        home = Home(find_home(home_after or given.get("home")))
+        return ctx.invoke(command, place=Place(home, bool(given.get("quiet"))), **arguments)
+
+    return wrapped  # type: ignore[return-value]
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+
+
+def print_json(value: object) -> None:
+    """One JSON document on stdout."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+
+
+def styled(text: str, **style: Any) -> str:
+    """Colour on a terminal, plain text into pipes and under NO_COLOR."""
+    if os.environ.get("NO_COLOR") or not sys.stdout.isatty():
+        return text
+    return click.style(text, **style)
+
+
+def table(rows: list[list[str]], header: list[str]) -> None:
+    """Columns padded to their widest cell; the last one runs free."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header) - 1)]
+    for number, row in enumerate([header, *rows]):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)] + [row[-1]]
+        line = "  ".join(cells).rstrip()
+        click.echo(styled(line, dim=True) if number == 0 else line)

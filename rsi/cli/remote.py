@@ -1,0 +1,79 @@
+"""Reaching the home's daemon, if one runs: reading commands do without it, changing ones prefer it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import urllib.parse
+from typing import Any, Final
+
+from rsi.config import Home
+from rsi.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError, RSIError
+
+TIMEOUT_S: Final = 10.0
+_ERRORS: Final = {403: ForbiddenError, 401: ForbiddenError, 404: NotFoundError, 409: ConflictError}
+
+
+class RefusedError(InvalidInputError):
+    """The daemon refused the input; `answer` is its whole JSON."""
+
+    def __init__(self, message: str, answer: dict[str, Any]) -> None:
+        super().__init__(message, field=answer.get("field"))
+        self.answer = answer
+
+
+class Remote:
+    """HTTP to the daemon of one home, with the home's secret."""
+
+    def __init__(self, home: Home, url: str) -> None:
+        self._secret = home.secret()
+        self.url = url
+        self._at = urllib.parse.urlsplit(url)
+
+    def call(self, method: str, path: str, body: object = None) -> Any:
+        """Send JSON, return JSON.
+
+        Raises:
+            NotFoundError, ConflictError, ForbiddenError, RefusedError: what the daemon said.
+            RSIError: no daemon answers.
+        """
+        payload = json.dumps(body).encode() if body is not None or method == "POST" else None
+        return self._request(method, path, payload, "application/json")
+
+    def send(self, path: str, body: bytes, content_type: str) -> Any:
+        """POST bytes as they are, return JSON. Raises like `call`."""
+        return self._request("POST", path, body, content_type)
+
+    def _request(self, method: str, path: str, payload: bytes | None, content_type: str) -> Any:
+        connection = http.client.HTTPConnection(self._at.hostname or "", self._at.port, timeout=TIMEOUT_S)
+        headers = {"Content-Type": content_type}
+        if self._secret:
+            headers["Authorization"] = f"Bearer {self._secret}"
+        try:
+            connection.request(method, path, payload, headers)
+            answer = connection.getresponse()
+            raw = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise RSIError(f"no daemon answers at {self.url}: {error}") from error
+        finally:
+            connection.close()
+        found = json.loads(raw) if raw else {}
+        if answer.status < http.client.BAD_REQUEST:
+            return found
+        said = found.get("error", f"the daemon answered {answer.status}")
+        if answer.status in _ERRORS:
+            raise _ERRORS[answer.status](said)
+        raise RefusedError(said, found)
+
+
+def running(home: Home) -> Remote | None:
+    """The daemon of this home, if it is alive and says that it is this home's."""
+    about = home.daemon()
+    if not about or not isinstance(about.get("url"), str):
+        return None
+    remote = Remote(home, about["url"])
+    try:
+        found = remote.call("GET", "/healthz")
+    except (RSIError, ValueError):
+        return None
+    return remote if found.get("home") == str(home.path) else None

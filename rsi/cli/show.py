@@ -1,0 +1,300 @@
+"""Reading commands: status, health, issues, fixes, policy. They need no daemon."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, Final
+
+import click
+import msgspec
+
+from rsi import clock
+from rsi.cli.options import Place, as_json, place, print_json, styled, table
+from rsi.cli.remote import running
+from rsi.errors import NotFoundError
+from rsi.model import Fix, Health, Issue
+
+COLOURS: Final = {"healthy": "green", "degraded": "yellow", "unhealthy": "red", "unknown": "white"}
+TITLE_WIDTH: Final = 70
+
+
+@contextlib.contextmanager
+def reading(place: Place) -> Iterator[Any]:
+    """A read snapshot of the home's store; `None` where nothing was ever stored."""
+    from rsi.store import Store
+
+    try:
+        store = Store.open(place.home.store_url(place.config), read_only=True)
+    except NotFoundError:
+        yield None
+        return
+    try:
+        with store.read() as conn:
+            yield conn
+    finally:
+        store.close()
+
+
+@click.command()
+@as_json
+@place
+def status(place: Place, as_json: bool) -> None:
+    """What runs, and what is wrong. Exit 1 if something is.
+
+    \b
+    Example:
+      rsi status
+    """
+    remote = running(place.home)
+    if remote is not None:
+        found = remote.call("GET", "/v1/status")
+    else:
+        found = {"running": False, "home": str(place.home.path), "troubles": _left_behind(place)}
+    if as_json:
+        print_json(found)
+    else:
+        _print_status(found)
+    if found["troubles"]:
+        click.get_current_context().exit(1)
+
+
+def _left_behind(place: Place) -> list[str]:
+    about = place.home.daemon()
+    if about:
+        return [f"the daemon (pid {about.get('pid')}) ended without saying goodbye; `rsi up` takes over where it was"]
+    return []
+
+
+def _print_status(found: dict[str, Any]) -> None:
+    if not found["running"]:
+        click.echo(f"no daemon runs for {found['home']} (start one: rsi up)")
+    else:
+        click.echo(f"up: pid {found['pid']}, home {found['home']}, rsi {found['version']}")
+        for name, part in {**found["intakes"], "pipeline": found["pipeline"]}.items():
+            plain = {key: value for key, value in part.items() if isinstance(value, int | float | str | bool)}
+            click.echo(f"  {name}: " + ", ".join(f"{key} {value}" for key, value in plain.items()))
+    for trouble in found["troubles"]:
+        click.echo(styled(f"! {trouble}", fg="yellow"))
+
+
+@click.command()
+@click.option("--source", help="One source instead of all.")
+@click.option("--fail-under", type=click.FloatRange(0, 1), metavar="X", help="Exit 1 if the score is below X or unknown.")
+@as_json
+@place
+def health(place: Place, source: str | None, fail_under: float | None, as_json: bool) -> None:
+    """How well the agents do: mean success rate with its 95 % interval.
+
+    \b
+    Example:
+      rsi health --source my-agent --fail-under 0.9
+    """
+    found = _health(place, source)
+    if as_json:
+        print_json(found)
+    else:
+        _print_health(found, source)
+    if fail_under is not None and (found.health_score is None or found.health_score < fail_under):
+        click.get_current_context().exit(1)
+
+
+def _health(place: Place, source: str | None) -> Health:
+    from rsi.analyze import health as health_model
+
+    with reading(place) as conn:
+        if conn is None:
+            return Health(health_score=None, lo=0.0, hi=1.0, n=0.0, state="unknown", as_of=clock.iso(clock.now()))
+        return health_model.read(conn, place.config, clock.now(), source=source)
+
+
+def _print_health(found: Health, source: str | None) -> None:
+    rows = [_health_row(source or "all", msgspec.to_builtins(found))]
+    rows += [_health_row(f"  {name}", part) for name, part in found.sources.items() if not source]
+    for name, score, interval, n, state in rows:
+        click.echo(f"{name:28} {score:>6}  {interval:15} n {n:>6}  {styled(state, fg=COLOURS.get(state, 'white'))}")
+
+
+def _health_row(name: str, part: dict[str, Any]) -> tuple[str, str, str, str, str]:
+    score = part.get("health_score")
+    shown = "-" if score is None else f"{score:.3f}"
+    return name, shown, f"[{part['lo']:.2f}, {part['hi']:.2f}]", f"{part['n']:.1f}", part["state"]
+
+
+@click.command()
+@click.option("--state", type=click.Choice(["new", "ongoing", "escalating", "regressed", "resolved", "ignored"]))
+@click.option("--source")
+@click.option("--task")
+@click.option("--category")
+@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
+@as_json
+@place
+def issues(place: Place, limit: int, as_json: bool, **filters: str | None) -> None:
+    """What keeps failing, worst first.
+
+    \b
+    Example:
+      rsi issues --source my-agent
+    """
+    from rsi.store import issues as stored
+
+    with reading(place) as conn:
+        found = stored.list_issues(conn, limit=limit, **filters)[0] if conn is not None else []
+    if as_json:
+        print_json({"issues": found})
+        return
+    if not found:
+        click.echo("no issues")
+        return
+    rows = [
+        [one.id, one.state, one.category, str(one.frequency), f"{one.impact_score:.3f}", ",".join(one.sources)[:24],
+         one.title[:TITLE_WIDTH]]
+        for one in found
+    ]  # fmt: skip
+    table(rows, ["id", "state", "category", "seen", "impact", "sources", "title"])
+
+
+@click.command()
+@click.argument("issue_id")
+@as_json
+@place
+def issue(place: Place, issue_id: str, as_json: bool) -> None:
+    """One issue with its samples.
+
+    \b
+    Example:
+      rsi issue i3
+    """
+    from rsi.store import issues as stored
+
+    with reading(place) as conn:
+        if conn is None:
+            raise NotFoundError(f"{issue_id}: nothing is stored in {place.home.path} yet")
+        found = stored.get_issue(conn, issue_id)
+    if as_json:
+        print_json(found)
+    else:
+        _print_issue(found)
+
+
+def _print_issue(found: Issue) -> None:
+    click.echo(styled(f"{found.id}  {found.title}", bold=True))
+    for name in ("category", "severity", "state", "trend", "task_type", "frequency", "unrecovered", "failure_rate",
+                 "impact_score", "first_seen", "last_seen", "recurring", "why", "suggested_action"):  # fmt: skip
+        click.echo(f"  {name:16} {getattr(found, name)}")
+    click.echo(f"  {'sources':16} {', '.join(found.sources)}")
+    for sample in found.sample_errors:
+        click.echo("  sample (untrusted text):")
+        for line in sample.splitlines():
+            click.echo(f"    | {click.unstyle(line)}")
+
+
+@click.command()
+@click.option("--state")
+@as_json
+@place
+def fixes(place: Place, state: str | None, as_json: bool) -> None:
+    """What was or could be done about it, all states.
+
+    \b
+    Example:
+      rsi fixes --state proposed
+    """
+    from rsi.store import fixes as stored
+
+    with reading(place) as conn:
+        found = stored.list_fixes(conn, state=state) if conn is not None else []
+    if as_json:
+        print_json({"fixes": found})
+        return
+    if not found:
+        click.echo("no fixes")
+        return
+    rows = [
+        [one.id, one.state, one.issue, f"{one.source}/{one.task}", one.knob, one.verdict.outcome if one.verdict else "-",
+         one.title[:TITLE_WIDTH]]
+        for one in found
+    ]  # fmt: skip
+    table(rows, ["id", "state", "issue", "scope", "knob", "verdict", "title"])
+
+
+@click.command()
+@click.argument("fix_id")
+@as_json
+@place
+def fix(place: Place, fix_id: str, as_json: bool) -> None:
+    """One fix: what it changes, why it is or is not applied, its evidence, verdict and journal.
+
+    \b
+    Example:
+      rsi fix f12
+    """
+    from rsi.store import fixes as stored
+
+    with reading(place) as conn:
+        if conn is None:
+            raise NotFoundError(f"{fix_id}: nothing is stored in {place.home.path} yet")
+        found = stored.get_fix(conn, fix_id)
+    if as_json:
+        print_json(found)
+    else:
+        _print_fix(found)
+
+
+def _print_fix(found: Fix) -> None:
+    click.echo(styled(f"{found.id}  {found.title}", bold=True))
+    for name in ("state", "issue", "rule", "category", "source", "task", "knob", "safe"):
+        click.echo(f"  {name:10} {getattr(found, name)}")
+    click.echo(f"  {'change':10} {found.change.target}: {_plain(found.change.before)} → {_plain(found.change.after)}")
+    click.echo(f"  {'evidence':10} {_plain(found.evidence)}")
+    for rail in found.rails:
+        click.echo(styled(f"  not applied: {rail}", fg="yellow"))
+    if found.verdict is not None:
+        _print_verdict(found)
+    for entry in found.journal:
+        click.echo(f"  {entry.get('at')}  {entry.get('who')}  {entry.get('what')}")
+
+
+def _print_verdict(found: Fix) -> None:
+    verdict = found.verdict
+    if verdict is None:
+        return
+    rates = " vs ".join("-" if p is None else f"{p:.3f}" for p in (verdict.p_fixed, verdict.p_control))
+    click.echo(
+        f"  {'verdict':10} {verdict.outcome}: failing {rates} (fixed vs control), "
+        f"{verdict.n_fixed} vs {verdict.n_control} units. {verdict.why}"
+    )
+    click.echo(f"  {'method':10} {verdict.method}; cannot exclude: {verdict.cannot_exclude}")
+
+
+def _plain(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+@click.command()
+@click.option("--source")
+@click.option("--task")
+@as_json
+@place
+def policy(place: Place, source: str | None, task: str | None, as_json: bool) -> None:
+    """What agents are told now.
+
+    \b
+    Example:
+      rsi policy --json
+    """
+    from rsi.fix import publish
+
+    with reading(place) as conn:
+        found = publish.build(conn, place.config, clock.now()) if conn is not None else None
+    if found is not None and (source or task):
+        found = publish.narrow(found, source, task)
+    if as_json:
+        print_json(found if found is not None else {"version": 0, "scopes": [], "experiments": []})
+        return
+    for scope in found.scopes if found is not None else []:
+        click.echo(f"{scope.source}/{scope.task}: {_plain(scope)}")
+    for one in found.experiments if found is not None else []:
+        click.echo(f"{one.state} {one.fix} {one.source}/{one.task} {one.fraction:.0%} fixed: {_plain(one.patch)}")
+    if found is None or not (found.scopes or found.experiments):
+        click.echo("the policy is empty: agents do what they did before")

@@ -1,0 +1,117 @@
+"""The open run: what a call knows about the calls around it."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar, Token
+from typing import Final
+
+from rsi.model import FixRef
+
+_NO_SLOTS: Final[frozenset[int]] = frozenset()
+
+
+class Run:
+    """One open call or step, or what another process told us about its own.
+
+    Args:
+        id: of this call; what happens inside names it as `parent`.
+        task: its task.
+        session, user: inherited by everything inside.
+        root: the outermost run; `None` means this one.
+        owned: whether somebody outside already repeats calls: then inner enforcers only observe.
+    """
+
+    __slots__ = (
+        "_entered",
+        "_held",
+        "client_id",
+        "id",
+        "owned",
+        "root",
+        "session",
+        "slots",
+        "task",
+        "unit",
+        "user",
+    )
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - the contract's own word
+        task: str,
+        *,
+        session: str | None = None,
+        user: str | None = None,
+        unit: str | None = None,
+        outer: Run | None = None,
+        client_id: str = "",
+    ) -> None:
+        self.id = id
+        self.task = task
+        self.client_id = client_id
+        self.root: Run = self if outer is None else outer.root
+        self.session: str | None = session if outer is None else outer.session
+        self.user: str | None = user if outer is None else outer.user
+        self.unit: str = (unit or session or id) if outer is None else outer.unit
+        self.owned: bool = False if outer is None else outer.owned
+        self.slots: frozenset[int] = _NO_SLOTS if outer is None else outer.slots
+        self._entered: dict[str, FixRef] | None = None
+        self._held: dict[tuple[str, str], FixRef] | None = None
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The outermost task and this one, which is where a policy may speak to it."""
+        root = self.root.task
+        return (self.task,) if root == self.task else (root, self.task)
+
+    @property
+    def entered(self) -> dict[str, FixRef]:
+        """Experiments that the outermost run and all inside it have entered, by fix; all of them report these."""
+        if self.root is not self:
+            return self.root.entered
+        if self._entered is None:
+            self._entered = {}
+        return self._entered
+
+    @property
+    def held(self) -> dict[tuple[str, str], FixRef]:
+        """The arms this unit is in, by (fix, state). A session outlives its runs and keeps them."""
+        if self.root is not self:
+            return self.root.held
+        if self._held is None:
+            self._held = {}
+        return self._held
+
+    @held.setter
+    def held(self, known: dict[tuple[str, str], FixRef]) -> None:
+        if self.root is not self:
+            self.root.held = known
+        self._held = known
+
+    @property
+    def in_trial(self) -> bool:
+        """Whether any experiment was entered."""
+        return self.root.in_trial if self.root is not self else bool(self._entered)
+
+    @property
+    def remote(self) -> bool:
+        """Whether this run is open in another process."""
+        return not self.client_id
+
+
+_CURRENT: Final[ContextVar[Run | None]] = ContextVar("rsi_run", default=None)
+
+current_run: Final = _CURRENT.get
+
+
+def enter_run(run: Run | None) -> Token[Run | None]:
+    """Make `run` the open one in this context; give the token to `leave_run`."""
+    return _CURRENT.set(run)
+
+
+def leave_run(token: Token[Run | None]) -> None:
+    """Go back to the run that was open before. In another context than `enter_run`'s it does nothing."""
+    try:
+        _CURRENT.reset(token)
+    except ValueError:  # a generator that is closed by the collector runs in whatever context that happens to be
+        return

@@ -1,0 +1,1 @@
+"""Fixing: plan → gate → apply → publish, proposals for people, and the way back."""

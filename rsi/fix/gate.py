@@ -1,0 +1,204 @@
+"""The rails between a plan and what runs. Each says in one sentence why not; all that say so are kept on the fix.
+
+Pure: what the rails look at is gathered once per cycle in `Surroundings`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from rsi import change
+from rsi.config import Config
+from rsi.errors import InvalidInputError
+from rsi.fix import apply
+from rsi.model import SPLITTABLE_KNOBS
+from rsi.store.fixes import FixRow, Record
+
+ANY: Final = "*"
+LOSING_AT: Final = 3
+"""A rule that lost this often, and more often than it won, only proposes (design, decision 13)."""
+
+
+class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the rails look at besides the fix, as of one moment.
+
+    `enforcers(source, task, knob)` is the number of live clients that can act; `rules` are the loaded ones by id;
+    `records` how each rule's fixes ended; `experiments` the canaries that are open; `scope(source, task)` the values
+    that every unit there has now.
+    """
+
+    config: Config
+    paused: bool
+    known_sources: int
+    unhealthy_sources: int
+    applied_last_hour: int
+    enforcers: Callable[[str, str, str], int]
+    rules: Mapping[str, Any]
+    records: Mapping[str, Record]
+    experiments: Sequence[FixRow]
+    scope: Callable[[str, str], Mapping[str, Any]]
+
+
+class Rail(msgspec.Struct, frozen=True):
+    """One refusal. `yields` means that a person's approval goes over it; `at_once` that `--now` does too."""
+
+    name: str
+    sentence: str
+    yields: bool = False
+    at_once: bool = False
+
+
+def rails(fix: FixRow, around: Surroundings) -> list[Rail]:
+    """Every rail that says no to starting this fix now; none: start it."""
+    if change.is_advice(fix.change):
+        return [Rail("advice", apply.ADVICE)]
+    said = apply.approval(fix)
+    found = (rail for rule in _RAILS for rail in rule(fix, around))
+    if said is None:
+        return list(found)
+    return [rail for rail in found if not rail.yields and not (said["now"] and rail.at_once)]
+
+
+def overlaps(a: FixRow, b: FixRow) -> bool:
+    """Whether two fixes turn the same knob for some of the same calls."""
+    return (
+        a.knob == b.knob
+        and (a.source == b.source or ANY in (a.source, b.source))
+        and (a.task == b.task or ANY in (a.task, b.task))
+    )
+
+
+def person_set(policy: Sequence[Mapping[str, Any]], source: str, task: str, knob: str) -> bool:
+    """Whether `rsi.yaml` sets this knob for these calls."""
+    return any(
+        scope.get(knob) is not None
+        and scope.get("source", ANY) in (ANY, source)
+        and scope.get("task", ANY) in (ANY, task)
+        for scope in policy
+    )
+
+
+def _auto(_fix: FixRow, around: Surroundings) -> Iterator[Rail]:
+    if not around.config.fix.auto:
+        yield Rail("auto", "fix.auto is false: everything is a proposal", yields=True, at_once=True)
+
+
+def _knob(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
+    if fix.knob not in around.config.fix.safe:
+        yield Rail("knob", f"{fix.knob} is not in fix.safe", yields=True, at_once=True)
+
+
+def _rule(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
+    rule = around.rules.get(fix.rule)
+    if rule is None:
+        yield Rail("rule", f"the rule {fix.rule} is not loaded any more", yields=True, at_once=True)
+        return
+    if rule.origin != "builtin":
+        sentence = f"{fix.rule} is a rule of yours: it proposes until it has earned more"
+        yield Rail("rule", sentence, yields=True, at_once=True)
+    elif rule.status != "stable":
+        yield Rail("rule", f"{fix.rule} is {rule.status}: it only proposes", yields=True, at_once=True)
+    if not rule.safe:
+        yield Rail("safe", f"{fix.rule} does not call this change safe", yields=True, at_once=True)
+    record = around.records.get(fix.rule, Record())
+    if record.lost >= LOSING_AT and record.lost > record.won:
+        sentence = f"{fix.rule} has lost {record.lost} of {record.lost + record.won} verdicts: it only proposes"
+        yield Rail("record", sentence, yields=True, at_once=True)
+
+
+def _paused(_fix: FixRow, around: Surroundings) -> Iterator[Rail]:
+    if around.paused:
+        yield Rail("paused", "rsi is paused; `rsi resume` goes on")
+
+
+def _per_hour(_fix: FixRow, around: Surroundings) -> Iterator[Rail]:
+    limit = around.config.fix.per_hour
+    if around.applied_last_hour >= limit:
+        sentence = f"{around.applied_last_hour} fixes were applied within the hour, fix.per_hour is {limit}"
+        yield Rail("per_hour", sentence, yields=True, at_once=True)
+
+
+def _storm(_fix: FixRow, around: Surroundings) -> Iterator[Rail]:
+    fix = around.config.fix
+    known, bad = around.known_sources, around.unhealthy_sources
+    if known >= fix.storm_sources and bad > fix.storm_share * known:
+        sentence = f"storm: {bad} of {known} known sources are unhealthy, above {fix.storm_share:.0%}"
+        yield Rail("storm", sentence, at_once=True)
+
+
+def _client(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
+    if not around.enforcers(fix.source, fix.task, fix.knob):
+        hours = around.config.client_ttl / 3600
+        yield Rail(
+            "client",
+            f"no live client of {fix.source}/{fix.task} enforces {fix.knob} (none seen within {hours:g} h); "
+            + ("declare the function idempotent, or " if fix.knob == "retry" else "")
+            + "report through rsi.guard or an adapter",
+        )
+
+
+def _idempotent(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
+    rule = around.rules.get(fix.rule)
+    declared = around.config.sources.get(fix.source)
+    if (
+        rule is not None
+        and rule.when.idempotent == "required"
+        and not (declared and fix.task in declared.idempotent)
+        and not around.enforcers(fix.source, fix.task, "retry")
+    ):
+        sentence = f"{fix.source}/{fix.task} is not declared idempotent, and this repeats calls"
+        yield Rail(
+            "idempotent", f"{sentence}; list it under sources.{fix.source}.idempotent", yields=True, at_once=True
+        )
+
+
+def _splittable(fix: FixRow, _around: Surroundings) -> Iterator[Rail]:
+    if fix.knob not in SPLITTABLE_KNOBS:
+        sentence = f"{fix.knob} cannot be given to some units and withheld from others, so nothing could be verified"
+        yield Rail("split", f"{sentence}; `rsi approve --now {fix.ref}` applies it unverified", at_once=True)
+
+
+def _person(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
+    if person_set(around.config.policy, fix.source, fix.task, fix.knob):
+        yield Rail("person", f"a person set {fix.knob} for {fix.source}/{fix.task} in rsi.yaml: that stays")
+
+
+def _queued(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
+    for other in around.experiments:
+        if other.id != fix.id and overlaps(fix, other):
+            yield Rail("queued", f"queued: {other.ref} is being tried on {fix.knob} in the same scope")
+
+
+def _evidence(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
+    if not fix.evidence.get("live"):
+        sentence = "only old outcomes (backfill) show this problem: nothing is tried on what happened long ago"
+        yield Rail("backfill", sentence, yields=True, at_once=True)
+        return
+    if not fix.evidence.get("tasks"):
+        sentence = f"no task of {fix.source}/{fix.task} was seen to end, so nothing could be verified"
+        yield Rail("exposure", sentence, yields=True, at_once=True)
+        return
+    days = fix.evidence.get("days_expected")
+    limit = around.config.verify.max_days
+    if days is not None and days > limit:
+        sentence = f"a verdict would take {days:.0f} days at present traffic, verify.max_days is {limit:g}"
+        yield Rail("days", sentence, yields=True, at_once=True)
+
+
+def _bounds(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
+    bounds = around.config.fix.bounds
+    try:
+        change.validate(fix.change, bounds)
+        with_it = change.apply(around.scope(fix.source, fix.task), fix.change)
+        change.validate_total(with_it, bounds)
+    except InvalidInputError as error:
+        yield Rail("bounds", str(error))
+
+
+_RAILS: Final[tuple[Callable[[FixRow, Surroundings], Iterator[Rail]], ...]] = (
+    _paused, _bounds, _person, _client, _idempotent, _splittable, _auto, _knob, _rule, _evidence, _queued, _storm,
+    _per_hour,
+)  # fmt: skip

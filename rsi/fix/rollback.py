@@ -1,0 +1,24 @@
+"""Undo: one fix, or all that are live."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from rsi.fix import apply
+from rsi.store import fixes
+from rsi.store.fixes import FixRow
+
+
+def one(conn: Connection, ref: str, who: str, now: float) -> FixRow:
+    """Take one applied fix back.
+
+    Raises:
+        NotFoundError: there is no such fix.
+        ConflictError: it is not applied.
+    """
+    return apply.roll_back(conn, fixes.get(conn, fixes.number(ref)), who, now)
+
+
+def everything(conn: Connection, who: str, now: float) -> list[FixRow]:
+    """Take back every applied fix, newest first."""
+    return [apply.roll_back(conn, fix, who, now) for fix in reversed(fixes.in_states(conn, fixes.APPLIED))]

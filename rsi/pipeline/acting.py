@@ -1,0 +1,241 @@
+"""Fix and verify: verdicts, plans, the gate and the policy, in one transaction with their journal entries.
+
+Each step has a savepoint of its own: a rule that breaks planning never keeps a harmful fix from being rolled back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection
+
+from rsi import clock
+from rsi.config import Config
+from rsi.fix import apply, gate, plan, publish
+from rsi.fix.gate import Surroundings
+from rsi.model import Policy, Verdict
+from rsi.pipeline.pending import Pending, Struck
+from rsi.rules import FixRule
+from rsi.store import clients, fixes, health, journal, meta, trials
+from rsi.store.fixes import FixRow
+from rsi.store.trials import Trial
+from rsi.verify import decide, watch
+
+PAUSED: Final = "paused"
+HOUR_S: Final = 3_600.0
+DAY_S: Final = 86_400.0
+ASK_EVERY_S: Final = 1.0
+FORGOTTEN_S: Final = 2 * DAY_S
+"""A source silent for this long is not known any more: it neither calms nor alarms the storm guard."""
+
+
+class Acted(msgspec.Struct, kw_only=True):
+    """What a pass did, for the report and for whoever listens."""
+
+    planned: list[FixRow] = []
+    started: list[FixRow] = []
+    judged: list[tuple[FixRow, Verdict]] = []
+    ended: list[FixRow] = []
+    moved: bool = False  # trials were fed: a stage may have begun
+    policy: Policy | None = None
+    published: bool = False
+
+
+class Acting:
+    """One pass over fixes and trials.
+
+    Args:
+        config: what a person allows.
+        attempt: `attempt(stage, conn, step)` runs a step in a savepoint; what it raises is counted there. False: it
+            failed, and nothing of it was written.
+    """
+
+    def __init__(self, config: Config, attempt: Callable[[str, Connection, Callable[[], None]], bool]) -> None:
+        self._config = config
+        self._attempt = attempt
+        self._ask_at = float("-inf")
+        self._published = False
+        self._pending = Pending()
+        self._judged: set[tuple[int, int]] = set()
+
+    def run(
+        self,
+        conn: Connection,
+        rules: Mapping[str, FixRule],
+        struck: Struck,
+        fed: Collection[int],
+        now: float,
+    ) -> Acted:
+        """Everything that follows from what struck, the fed trials and the time."""
+        acted = Acted()
+        self._pending.add(struck)
+        steps: dict[str, Callable[[Acted], None]] = {
+            "verify": lambda part: self._verify(conn, set(fed), part, now),
+            "plan": lambda part: self._plan(conn, rules, part, now),
+            "gate": lambda part: self.consider(conn, rules, part, now, fresh=bool(acted.planned)),
+            "publish": lambda part: self.publish(conn, part, now),
+        }
+        for stage, step in steps.items():
+            if stage == "publish" and self._published and not (acted.moved or acted.started or acted.ended):
+                continue
+            part = Acted()
+            if self._attempt(stage, conn, partial(step, part)):
+                acted = _both(acted, part)
+        return acted
+
+    def publish(self, conn: Connection, acted: Acted, now: float) -> None:
+        """A new policy version, if anything that agents see has changed."""
+        acted.policy, acted.published = publish.commit(conn, self._config, now)
+        self._published = True
+
+    def consider(
+        self, conn: Connection, rules: Mapping[str, FixRule], acted: Acted, now: float, *, fresh: bool = True
+    ) -> None:
+        """Ask the gate about what waits; start what it lets through, what a person approved first.
+
+        Rails depend on the time and on others, so all are asked again, but without news (`fresh`) once a second.
+        """
+        if not fresh and clock.monotonic() < self._ask_at:
+            return
+        self._ask_at = clock.monotonic() + ASK_EVERY_S
+        waiting = fixes.waiting(conn)
+        if not waiting:
+            return
+        around = _surroundings(conn, self._config, rules, waiting, now)
+        for fix in waiting:
+            rails = gate.rails(fix, around)
+            if not rails:
+                acted.started.append(self._start(conn, fix, now))
+                around = _surroundings(conn, self._config, rules, waiting, now)
+            elif [rail.sentence for rail in rails] != fix.rails:
+                fixes.change_to(conn, fix.id, now, rails=[rail.sentence for rail in rails])
+
+    def _start(self, conn: Connection, fix: FixRow, now: float) -> FixRow:
+        said = apply.approval(fix)
+        if said is not None and said["now"]:
+            return apply.keep_now(conn, fix, now)
+        return apply.start(conn, fix, self._config, plan.before(conn, fix, now), now)
+
+    def _plan(self, conn: Connection, rules: Mapping[str, FixRule], acted: Acted, now: float) -> None:
+        due = self._pending.due(now)
+        if not due:
+            return
+        found = plan.plan(conn, list(rules.values()), self._config, self._pending.issues, now, scopes=due)
+        for key in found.outdated:
+            acted.ended.append(apply.supersede(conn, fixes.get(conn, key), "rule changed", now))
+        for key, evidence in found.refreshed:
+            fixes.change_to(conn, key, now, evidence=evidence)
+        acted.planned.extend(apply.propose(conn, new, now) for new in found.new)
+        self._pending.done(due, found.looked_at, now)
+
+    def _verify(self, conn: Connection, fed: set[int], acted: Acted, now: float) -> None:
+        running = trials.running(conn)
+        if not running:
+            return
+        tried = {fix.id: fix for fix in fixes.in_states(conn, ("canary", "verified"))}
+        by_fix = {trial.fix: trial for trial in running}
+        fed |= set(watch.silence(conn, tried, by_fix, self._config.verify.silent_after, now))
+        acted.moved = bool(fed)
+        for trial in running:
+            fix = tried.get(trial.fix)
+            if fix is not None:
+                current = trials.get(conn, trial.fix) if trial.fix in fed else trial
+                self._judge(conn, fix, current or trial, acted, now, fed=trial.fix in fed)
+
+    def _judge(self, conn: Connection, fix: FixRow, trial: Trial, acted: Acted, now: float, *, fed: bool) -> None:
+        if trial.kind == "holdout":
+            self._judge_holdout(conn, fix, trial, acted, now, fed=fed)
+            return
+        due = fix.deadline is not None and now >= fix.deadline
+        if not (fed or due or self._asks_again(fix, trial)):
+            return
+        verdict = self._verdict(conn, fix, trial, now)
+        said = decide.same(fix.verdict, verdict)
+        if not said:
+            fix = fixes.change_to(conn, fix.id, now, verdict=verdict)
+        after = apply.act(conn, fix, verdict, self._config, now)
+        if after.state != fix.state:
+            acted.ended.append(after)
+        elif (fraction := decide.next_fraction(conn, trial, self._config.verify.ramp)) is not None:
+            apply.start_stage(conn, fix, fraction, now)
+        if not said:
+            acted.judged.append((after, verdict))
+
+    def _asks_again(self, fix: FixRow, trial: Trial) -> bool:
+        """Without new outcomes: the first look of this process, and verdicts that only wait for time to pass."""
+        seen = (fix.id, trial.stage)
+        first = seen not in self._judged
+        self._judged.add(seen)
+        return first or (fix.verdict is not None and fix.verdict.why.startswith(decide.INTERACT))
+
+    def _judge_holdout(
+        self, conn: Connection, fix: FixRow, trial: Trial, acted: Acted, now: float, *, fed: bool
+    ) -> None:
+        """Keep watching: worse is rolled back; any other end of the test begins a new window."""
+        first = next(stage for stage in trial.counts.stages if stage.kind == "holdout")
+        if now >= first.started + self._config.verify.holdout_days * DAY_S:
+            acted.ended.append(apply.end_holdout(conn, fix, now))
+            return
+        if not fed:
+            return
+        verdict = self._verdict(conn, fix, trial, now)
+        if verdict.outcome == "worse":
+            fix = fixes.change_to(conn, fix.id, now, verdict=verdict)
+            detail = {"verdict": "worse", "p_fixed": verdict.p_fixed, "p_control": verdict.p_control}
+            acted.ended.append(apply.roll_back(conn, fix, apply.VERDICT, now, detail))
+            acted.judged.append((fix, verdict))
+        elif verdict.outcome in ("verified", "no_difference"):
+            apply.hold(conn, fix, trial.fraction, now)
+
+    def _verdict(self, conn: Connection, fix: FixRow, trial: Trial, now: float) -> Verdict:
+        able = clients.enforcers(conn, fix.source, fix.task, now, self._config.client_ttl)
+        categories = [fix.category, *fix.evidence.get("categories", {})]
+        return decide.decide(conn, trial, categories, clients=able.get(fix.knob, 1), now=now)
+
+
+def _both(one: Acted, other: Acted) -> Acted:
+    return Acted(
+        planned=one.planned + other.planned,
+        started=one.started + other.started,
+        judged=one.judged + other.judged,
+        ended=one.ended + other.ended,
+        moved=one.moved or other.moved,
+        policy=other.policy or one.policy,
+        published=one.published or other.published,
+    )
+
+
+def paused(conn: Connection) -> bool:
+    """Whether a person has stopped all applying."""
+    return bool(meta.get(conn, PAUSED, default=False))
+
+
+def set_paused(conn: Connection, who: str, *, on: bool) -> bool:
+    """Stop or go on applying fixes; what is live stays."""
+    if paused(conn) != on:
+        meta.put(conn, PAUSED, on)
+        journal.append(conn, who, "pause" if on else "resume", "fixes", {})
+    return on
+
+
+def _surroundings(
+    conn: Connection, config: Config, rules: Mapping[str, Any], waiting: Collection[FixRow], now: float
+) -> Surroundings:
+    sources = [row for (_, task), row in health.load(conn).items() if not task and row.state != "unknown"]
+    known = [row for row in sources if now - row.at < FORGOTTEN_S]
+    standing = fixes.in_states(conn, fixes.STANDING)
+    return Surroundings(
+        config=config,
+        paused=paused(conn),
+        known_sources=len(known),
+        unhealthy_sources=sum(row.state == "unhealthy" for row in known),
+        applied_last_hour=fixes.applied_since(conn, now - HOUR_S),
+        enforcers=clients.live(conn, now, config.client_ttl).enforcers,
+        rules=rules,
+        records={rule: fixes.record(conn, rule) for rule in {fix.rule for fix in waiting}},
+        experiments=fixes.in_states(conn, ["canary"]),
+        scope=lambda source, task: publish.standing_scope(standing, source, task),
+    )

@@ -1,0 +1,496 @@
+"""`Pipeline`: observe → analyze → fix → verify → publish, in that order, and what people may do in between.
+
+The only place that knows the order. Stages do not call one another; each gets what it needs from here.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import Future
+from typing import Any, Final, TypeVar
+
+import msgspec
+from sqlalchemy import Connection
+
+from rsi import clock, rules
+from rsi.analyze import health
+from rsi.analyze.observe import Observer
+from rsi.classify import Classifier
+from rsi.config import Config, Home
+from rsi.errors import RSIError
+from rsi.fix import apply, proposals, publish, rollback
+from rsi.fix.proposals import Background
+from rsi.ingest import Ingest
+from rsi.model import Batch, Fix, Issue, Outcome, Policy, Receipt
+from rsi.notify import Notifier
+from rsi.pipeline import acting
+from rsi.pipeline.acting import Acted, Acting
+from rsi.pipeline.clustering import Clustering
+from rsi.pipeline.pending import Struck
+from rsi.pipeline.report import CycleReport, Events, Troubles
+from rsi.pipeline.taking import Taken, Taking
+from rsi.rules import FixRule
+from rsi.store import Store, clients, fixes, issue_rows, issues, outcomes, watermark
+from rsi.store.fixes import FixRow
+from rsi.worker import Worker
+
+T = TypeVar("T")
+
+TICK_S: Final = 1.0
+"""Without news: how often deadlines, silent units and quiet issues are looked at."""
+DEBOUNCE_S: Final = 0.05
+"""After news: what arrives within this goes into the same cycle."""
+
+log = logging.getLogger("rsi.pipeline")
+
+
+class Pipeline:
+    """One home's loop. Safe to use from any thread; cycles run one at a time.
+
+    Args:
+        home: where proposals and rules lie.
+        config: `rsi.yaml`.
+        store: open for writing.
+        worker: for similarity; without it everything else works.
+
+    Raises:
+        ConfigError: a scope in `policy`, a target in `notify` or a pattern in `redact` is wrong.
+    """
+
+    def __init__(self, home: Home, config: Config, store: Store, worker: Worker | None = None) -> None:
+        publish.check_person(config)
+        self._home = home
+        self._config = config
+        self._store = store
+        self._lock = threading.RLock()
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._troubles = Troubles()
+        self._events = Events(self._failed)
+        self._counts: Counter[str] = Counter()
+        self._last = CycleReport()
+        self._written_until = 0.0
+        self._written: set[tuple[int, float]] = set()
+        self._rules_seen: object = None
+        self._fix_rules: dict[str, FixRule] = {}
+        self._problems: list[str] = []
+        self._notifier = Notifier(config.notify)
+        self._taking = Taking(store, config, Observer(self._classifier()))
+        self._acting = Acting(config, self._attempt)
+        self._worker = worker
+        self._clusters = Clustering(store, worker, self._cluster_failed, self._clustered) if worker else None
+        self._ingest = Ingest(store, config, on_stored=self._stored)
+        self._policy = store.write(lambda conn: publish.commit(conn, config, clock.now())).policy
+
+    # --- what doors, agents and readers ask
+
+    @property
+    def store(self) -> Store:
+        """The store behind it, for readers."""
+        return self._store
+
+    def submit(self, batch: Batch) -> Future[Receipt]:
+        """Take a batch of outcomes (`model.Submit`)."""
+        return self._ingest.submit(batch)
+
+    def policy(self) -> Policy:
+        """What agents should do now."""
+        return publish.fresh(self._policy, clock.now())
+
+    def policy_for(self, source: str | None, task: str | None) -> Policy:
+        """The part of the policy that concerns one source and task."""
+        return publish.narrow(self.policy(), source, task)
+
+    def seen(
+        self, client: str, source: str, task: str | None, enforces: Iterable[str], policy_version: int | None = None
+    ) -> None:
+        """A client said what it can enforce: a proposal may have waited for it. Returns at once."""
+        knobs, now = sorted(set(enforces)), clock.now()
+
+        def job(conn: Connection) -> bool:
+            return clients.seen(conn, client, source, task or clients.ALL_TASKS, knobs, policy_version, now)
+
+        def told(done: Future[bool]) -> None:
+            if done.exception() is None and done.result():
+                self._wake.set()
+
+        self._store.submit(job).add_done_callback(told)
+
+    def subscribe(
+        self, callback: Callable[[str, dict[str, Any]], None], only: Collection[str] | None = None
+    ) -> Callable[[], None]:
+        """Call `callback(event, data)` on outcome, issue, fix, verdict, health and policy; returns how to stop."""
+        return self._events.subscribe(callback, only)
+
+    def status(self) -> dict[str, Any]:
+        """What runs and what is wrong; `troubles` is one sentence each."""
+        with self._store.read() as conn:
+            at, newest = watermark.get(conn), outcomes.last_seq(conn)
+            stopped = acting.paused(conn)
+        told = self._notifier.status()
+        troubles = [*self._troubles.sentences(), *self._problems]
+        if told["failed"] or told["dropped"]:
+            lost = f"{told['failed'] + told['dropped']} notifications were lost: {told['last_error']}"
+            troubles.append(lost)
+        if self._counts["quarantined"]:
+            troubles.append(f"{self._counts['quarantined']} outcomes could not be analysed; they are in the rejects")
+        return {
+            "running": self._thread is not None and self._thread.is_alive(),
+            "paused": stopped,
+            "cycles": self._counts["cycles"],
+            "last_cycle": msgspec.to_builtins(self._last),
+            "watermark": at,
+            "behind": max(0, newest - at),
+            "policy_version": self._policy.version,
+            "fix_rules": len(self._fix_rules),
+            "failures": self._troubles.counts(),
+            "ingest": self._ingest.status(),
+            "notify": told,
+            "worker": msgspec.to_builtins(self._worker.status()) if self._worker else None,
+            "troubles": troubles,
+        }
+
+    # --- the cycle
+
+    def cycle(self, *, wait_for_worker: bool = False) -> CycleReport:
+        """Everything once, over all that is new.
+
+        Args:
+            wait_for_worker: let new templates be clustered before this returns.
+        """
+        return self._cycle(rest=False, wait_for_worker=wait_for_worker)
+
+    def start(self) -> None:
+        """Run cycles in a background thread: when something is new, and every second."""
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._stopping.clear()
+                self._thread = threading.Thread(target=self._run, name="rsi-pipeline", daemon=True)
+                self._thread.start()
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Finish the cycle under way and what is to be told; safe to call twice."""
+        self._stopping.set()
+        self._wake.set()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+        if self._clusters is not None:
+            self._clusters.stop()
+        self._notifier.stop()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            if self._wake.wait(TICK_S):
+                self._stopping.wait(DEBOUNCE_S)
+            self._wake.clear()
+            try:
+                self._cycle(rest=True)
+            except Exception as error:  # the border of the thread: counted, shown, tried again
+                log.exception("a cycle failed")
+                self._failed("cycle", error)
+
+    def _cycle(self, *, rest: bool, wait_for_worker: bool = False) -> CycleReport:
+        """One cycle; with `rest`, stages that failed lately are left out."""
+        with self._lock:
+            began = clock.monotonic()
+            report = CycleReport()
+            struck = Struck()
+            fed: set[int] = set()
+            self._stage("rules", report, self._load_rules, rest=rest)
+            self._stage("observe", report, lambda: self._observe(report, struck, fed), rest=rest)
+            if self._clusters is not None and wait_for_worker:
+                report.merged = self._clusters.run()
+            elif self._clusters is not None and report.new_issues:
+                self._clusters.begin()
+            self._stage("act", report, lambda: self._act(report, struck, fed), rest=rest)
+            self._stage("proposals", report, lambda: self._write_proposals(report), rest=rest)
+            report.policy_version = self._policy.version
+            report.ms = (clock.monotonic() - began) * 1000.0
+            self._counts["cycles"] += 1
+            self._last = report
+            return report
+
+    def _stage(self, stage: str, report: CycleReport, step: Callable[[], None], *, rest: bool) -> None:
+        """Run a step of the cycle; what it raises is counted and shown, and the next steps run all the same."""
+        if rest and self._troubles.waiting(stage):
+            report.failed.append(stage)
+            return
+        try:
+            step()
+        except Exception as error:  # the border of a stage
+            log.exception("stage %s failed", stage)
+            self._failed(stage, error)
+            report.failed.append(stage)
+        else:
+            self._troubles.worked(stage)
+
+    def _attempt(self, stage: str, conn: Connection, step: Callable[[], None]) -> bool:
+        """Like `_stage`, inside a transaction: a savepoint of its own. False: it failed and left nothing behind."""
+        try:
+            with conn.begin_nested():
+                step()
+        except Exception as error:  # the border of a step; the transaction goes on without it
+            log.exception("stage %s failed", stage)
+            self._failed(stage, error)
+            return False
+        self._troubles.worked(stage)
+        return True
+
+    def _observe(self, report: CycleReport, struck: Struck, fed: set[int]) -> None:
+        took = False
+        for taken in self._taking.slices():
+            took = True
+            self._digest(taken, report, struck, fed)
+        if not took:
+            self._digest(self._taking.idle(), report, struck, fed)
+
+    def _digest(self, taken: Taken, report: CycleReport, struck: Struck, fed: set[int]) -> None:
+        report.quarantined += taken.quarantined
+        self._counts["quarantined"] += taken.quarantined
+        delta = taken.delta
+        if delta is None:
+            return
+        report.outcomes += delta.rows
+        report.new_issues += len(delta.created)
+        report.issues += len(delta.touched)
+        struck.take(delta)
+        fed.update(taken.fed)
+        for moved in taken.moved:
+            self._events.emit("issue", msgspec.to_builtins(moved))
+        for alarm in delta.alarms:
+            self._notifier.tell("alarm", msgspec.to_builtins(alarm))
+            self._events.emit("health", msgspec.to_builtins(alarm))
+        if self._events and delta.health:
+            with self._store.read() as conn:
+                found = health.read(conn, self._config, clock.now())
+            self._events.emit("health", msgspec.to_builtins(found))
+
+    def _act(self, report: CycleReport, struck: Struck, fed: Collection[int]) -> None:
+        now = clock.now()
+        acted = self._store.write(lambda conn: self._acting.run(conn, self._fix_rules, struck, fed, now))
+        report.planned += len(acted.planned)
+        report.applied += len(acted.started)
+        report.verdicts += len(acted.judged)
+        report.rolled_back += sum(fix.state == "rolled_back" for fix in acted.ended)
+        report.published = report.published or acted.published
+        self._tell(acted)
+
+    def _tell(self, acted: Acted) -> None:
+        if acted.policy is not None:
+            self._policy = acted.policy
+        started = {fix.id for fix in acted.started}
+        for fix in (*acted.planned, *acted.started, *acted.ended):
+            self._events.emit("fix", msgspec.to_builtins(fixes.public(fix)))
+        for fix in acted.planned:
+            if fix.id not in started:
+                self._notifier.tell("proposal", _summary(fix))
+        for fix, verdict in acted.judged:
+            self._events.emit("verdict", {"fix": fix.ref, "state": fix.state, **msgspec.to_builtins(verdict)})
+        for fix in acted.ended:
+            if fix.state == "rolled_back":
+                self._notifier.tell("rolled_back", _summary(fix))
+        if acted.published:
+            self._events.emit("policy", {"version": self._policy.version})
+
+    def _write_proposals(self, report: CycleReport) -> None:
+        """Files of the fixes that changed since the last time; all of them after a start."""
+        with self._store.read() as conn:
+            changed = [
+                fix
+                for fix in fixes.updated_since(conn, self._written_until)
+                if (fix.id, fix.updated) not in self._written
+            ]
+            rows = issue_rows.load(conn, {fix.issue for fix in changed}) if changed else {}
+        for fix in changed:
+            rule = self._fix_rules.get(fix.rule)
+            row = rows.get(fix.issue)
+            background = Background(
+                title=row.title if row else "",
+                samples=row.samples if row else (),
+                why=rule.why if rule else "",
+                suggest=rule.suggest if rule else "",
+            )
+            report.proposals += proposals.write(self._home.proposals, fix, background)
+        self._written_until = max([self._written_until, *(fix.updated for fix in changed)])
+        done = {*self._written, *((fix.id, fix.updated) for fix in changed)}
+        self._written = {one for one in done if one[1] >= self._written_until}
+
+    def _load_rules(self) -> None:
+        """The fix rules, again when a file of the home's has changed."""
+        folder = self._home.rules / "fix"
+        seen = sorted((path.name, path.stat().st_mtime_ns) for path in folder.glob("*.yaml")) if folder.is_dir() else []
+        if seen == self._rules_seen:
+            return
+        found = rules.load("fix", [self._home.rules])
+        self._fix_rules = {rule.id: rule for rule in found.rules}
+        self._problems = [str(problem) for problem in found.problems]
+        self._rules_seen = seen
+
+    def _classifier(self) -> Classifier:
+        found = rules.load("classify", [self._home.rules])
+        self._problems += [str(problem) for problem in found.problems]
+        return Classifier(found.rules)
+
+    # --- what people decide
+
+    def approve(self, fix_id: str, who: str, now: bool = False) -> Fix:
+        """Let a fix start: the same checks and canary as a safe one; with `now` for everyone at once, unverified.
+
+        Raises:
+            NotFoundError: there is no such fix.
+            ConflictError: it is past this, or advice only.
+        """
+        at = clock.now()
+        return self._decide(
+            fix_id, lambda conn: apply.approve(conn, fixes.get(conn, fixes.number(fix_id)), who, at, at_once=now)
+        )
+
+    def reject(self, fix_id: str, who: str) -> Fix:
+        """Say no to a proposal; it does not come again.
+
+        Raises:
+            NotFoundError: there is no such fix.
+            ConflictError: it is applied already, or over.
+        """
+        at = clock.now()
+        return self._decide(fix_id, lambda conn: apply.reject(conn, fixes.get(conn, fixes.number(fix_id)), who, at))
+
+    def rollback(self, fix_id: str, who: str) -> Fix:
+        """Take an applied fix back: the policy without it is published when this returns.
+
+        Raises:
+            NotFoundError: there is no such fix.
+            ConflictError: it is not applied.
+        """
+        at = clock.now()
+        return self._decide(fix_id, lambda conn: rollback.one(conn, fix_id, who, at))
+
+    def rollback_all(self, who: str) -> list[Fix]:
+        """Take back everything that is applied, newest first."""
+        at = clock.now()
+        rows = self._change(lambda conn: rollback.everything(conn, who, at))
+        with self._store.read() as conn:
+            return [fixes.get_fix(conn, row.ref) for row in rows]
+
+    def pause(self, who: str) -> bool:
+        """Apply nothing until `resume`; what is live stays. True: paused."""
+        return self._change(lambda conn: acting.set_paused(conn, who, on=True))
+
+    def resume(self, who: str) -> bool:
+        """Apply fixes again. False: not paused."""
+        return self._change(lambda conn: acting.set_paused(conn, who, on=False))
+
+    def merge(self, a: str, b: str, who: str) -> Issue:
+        """Two issues are the same thing, for ever.
+
+        Raises:
+            NotFoundError, InvalidInputError: as `store.issues.merge`.
+        """
+        return self._issues(lambda conn: [issues.merge(conn, a, b, who)])[0]
+
+    def split(self, a: str, who: str) -> list[Issue]:
+        """An issue holds different things; what stayed and what was made.
+
+        Raises:
+            NotFoundError, ConflictError: as `store.issues.split`.
+        """
+        return self._issues(lambda conn: list(issues.split(conn, a, who)))
+
+    def set_issue_state(self, issue_id: str, state: str, who: str) -> Issue:
+        """A person resolves, ignores or reopens an issue.
+
+        Raises:
+            NotFoundError, InvalidInputError: as `store.issues.set_state`.
+        """
+        return self._issues(lambda conn: [issues.set_state(conn, issue_id, state, who).id])[0]
+
+    def _decide(self, fix_id: str, step: Callable[[Connection], FixRow]) -> Fix:
+        row = self._change(step)
+        with self._store.read() as conn:
+            found = fixes.get_fix(conn, fix_id)
+        self._events.emit("fix", msgspec.to_builtins(found))
+        if row.state == "rolled_back":
+            self._notifier.tell("rolled_back", _summary(row))
+        return found
+
+    def _change(self, step: Callable[[Connection], T]) -> T:
+        """A person's step, what the gate makes of it, and the policy that follows, in one transaction."""
+        with self._lock:
+            self._stage("rules", CycleReport(), self._load_rules, rest=False)
+            acted = Acted()
+
+            def job(conn: Connection) -> T:
+                done, at = step(conn), clock.now()
+                self._attempt("gate", conn, lambda: self._acting.consider(conn, self._fix_rules, acted, at))
+                self._acting.publish(conn, acted, at)
+                return done
+
+            done = self._store.write(job)
+            self._tell(acted)
+            self._stage("proposals", CycleReport(), lambda: self._write_proposals(CycleReport()), rest=False)
+        return done
+
+    def _issues(self, step: Callable[[Connection], list[str]]) -> list[Issue]:
+        with self._lock:
+            refs = self._store.write(step)
+        with self._store.read() as conn:
+            found = [issues.get_issue(conn, ref) for ref in refs]
+        for issue in found:
+            self._events.emit("issue", msgspec.to_builtins(issue))
+        self._wake.set()
+        return found
+
+    # --- what others tell us, in their threads
+
+    def _stored(self, new: list[Outcome]) -> None:
+        """In the store's thread: wake the cycle, tell who watches."""
+        self._wake.set()
+        if self._events.wants("outcome"):
+            for outcome in new:
+                self._events.emit("outcome", _outcome(outcome))
+
+    def _failed(self, stage: str, error: BaseException) -> None:
+        if not isinstance(error, RSIError):
+            log.debug("stage %s: %s", stage, type(error).__name__)
+        self._troubles.failed(stage, error)
+
+    def _cluster_failed(self, error: BaseException) -> None:
+        self._failed("worker", error)
+
+    def _clustered(self, merged: int) -> None:
+        self._troubles.worked("worker")
+        if merged:
+            self._wake.set()
+
+
+def _summary(fix: FixRow) -> dict[str, Any]:
+    """What a notification says: ids and declared keys, never the text of an event."""
+    return {
+        "id": fix.ref,
+        "state": fix.state,
+        "title": fix.title,
+        "rule": fix.rule,
+        "issue": f"i{fix.issue}",
+        "category": fix.category,
+        "source": fix.source,
+        "task": fix.task,
+        "change": msgspec.to_builtins(fix.change),
+        "verdict": fix.verdict.outcome if fix.verdict else None,
+    }
+
+
+def _outcome(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "id": outcome.id,
+        "ts": clock.iso(outcome.ts),
+        "source": outcome.source,
+        "task": outcome.task,
+        "kind": outcome.kind,
+        "status": outcome.status,
+    }

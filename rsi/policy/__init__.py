@@ -1,0 +1,21 @@
+"""What the policy says to one unit: arms, merging, decay. Pure; used by the agent's process and by the daemon."""
+
+from rsi.policy.arms import arm
+from rsi.policy.document import Document, read
+from rsi.policy.expiry import decay, expires
+from rsi.policy.knobs import clean
+from rsi.policy.patch import merge_patch
+from rsi.policy.scopes import Effective, Prepared, effective
+
+__all__ = [
+    "Document",
+    "Effective",
+    "Prepared",
+    "arm",
+    "clean",
+    "decay",
+    "effective",
+    "expires",
+    "merge_patch",
+    "read",
+]

@@ -1,0 +1,31 @@
+"""Did it help: verdicts, intervals and trends. Pure, streaming, standard library only.
+
+The theorem behind `ConcurrentTrial`, its assumptions and what breaks them: `docs/design/010-verdict.md`.
+"""
+
+from __future__ import annotations
+
+from rsi.stats.compare import MIN_CONTROL_UNITS, design_effect, not_significantly_above, trend
+from rsi.stats.concurrent import ConcurrentTrial, Wealth
+from rsi.stats.intervals import beta_cdf, beta_interval, beta_quantile, wilson
+from rsi.stats.plan import units_needed
+from rsi.stats.share import BeforeAfterTrial
+from rsi.stats.terms import TERMINAL, StatsInputError, Verdict
+
+__all__ = [
+    "MIN_CONTROL_UNITS",
+    "TERMINAL",
+    "BeforeAfterTrial",
+    "ConcurrentTrial",
+    "StatsInputError",
+    "Verdict",
+    "Wealth",
+    "beta_cdf",
+    "beta_interval",
+    "beta_quantile",
+    "design_effect",
+    "not_significantly_above",
+    "trend",
+    "units_needed",
+    "wilson",
+]

@@ -1,0 +1,204 @@
+"""Feeding a trial: which outcomes count, in which arm, and what is dropped, visibly.
+
+Intention to treat: every unit that was assigned counts, whether or not the fix acted. The arm is recomputed here from
+salt and unit; what the agent says about it is only compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection
+
+from rsi import policy
+from rsi.model import Arm, FixRef, Outcome
+from rsi.stats import ConcurrentTrial, StatsInputError
+from rsi.store import trials
+from rsi.store.fixes import FixRow, number
+from rsi.store.trials import LABELS_KEPT, ArmCounts, Counts, Stage, Trial, Unit
+
+ANY: Final = "*"
+SAME_FRACTION: Final = 1e-9
+"""Fractions cross the wire as JSON numbers; nobody rounds them, so this only forgives representation."""
+
+
+def in_trial(outcome: Outcome) -> bool:
+    """Whether an outcome can matter to a trial: a task that began or ended, in an experiment, not backfill."""
+    return bool(outcome.fixes) and outcome.kind == "task" and not outcome.backfill
+
+
+def feed(conn: Connection, fixes: Mapping[int, FixRow], outcomes: Iterable[Outcome], now: float) -> list[int]:
+    """Count outcomes in the open trials they belong to; the numbers of the fixes whose trial changed.
+
+    Run it in the transaction that moves the watermark: then nothing is fed twice or never.
+    """
+    by_fix: dict[int, list[tuple[Outcome, FixRef]]] = {}
+    for outcome in outcomes:
+        if in_trial(outcome):
+            for ref in outcome.fixes:
+                key = _number(ref.id)
+                if key in fixes:
+                    by_fix.setdefault(key, []).append((outcome, ref))
+    fed = []
+    for key, entries in by_fix.items():
+        trial = trials.get(conn, key)
+        if trial is not None and trial.kind != "closed":
+            _Feeding(conn, fixes[key], trial, [outcome.unit for outcome, _ in entries], now).take(entries)
+            fed.append(key)
+    return fed
+
+
+def silence(
+    conn: Connection, fixes: Mapping[int, FixRow], running: Mapping[int, Trial], silent_after: float, now: float
+) -> list[int]:
+    """Units that started more than `silent_after` seconds ago and never ended have failed, in both arms alike."""
+    gone: dict[int, list[Unit]] = {}
+    for key, unit in trials.silent(conn, running.keys() & fixes.keys(), now - silent_after):
+        gone.setdefault(key, []).append(unit)
+    for key, units in gone.items():
+        _Feeding(conn, fixes[key], running[key], [], now).fall_silent(units)
+    return list(gone)
+
+
+def load(conn: Connection, trial: Trial) -> ConcurrentTrial:
+    """The streaming test of a trial as it was left.
+
+    Raises:
+        StatsInputError: its state was written by another version of the test.
+    """
+    state = trials.state(conn, trial.fix)
+    return ConcurrentTrial.from_dict(state) if state else ConcurrentTrial(fraction=trial.fraction)
+
+
+def _number(ref: str) -> int:
+    return number(ref) if ref[1:].isascii() and ref[1:].isdigit() and ref.startswith("f") and len(ref) < 19 else 0  # noqa: PLR2004 - SQLite's integers
+
+
+class _Tally:
+    """`Counts`, while they grow."""
+
+    def __init__(self, counts: Counts) -> None:
+        self._counts = counts
+        self.plain: dict[str, int] = {}
+        self.arms: dict[Arm, dict[str, int]] = {"fixed": {}, "control": {}}
+        self.labels: list[str] = []
+
+    def count(self, name: str) -> None:
+        self.plain[name] = self.plain.get(name, 0) + 1
+
+    def add(self, arm: Arm, **more: int) -> None:
+        sums = self.arms[arm]
+        for name, value in more.items():
+            sums[name] = sums.get(name, 0) + value
+
+    def total(self) -> Counts:
+        values: dict[str, Any] = {name: getattr(self._counts, name) + more for name, more in self.plain.items()}
+        values["fixed"] = _plus(self._counts.fixed, self.arms["fixed"])
+        values["control"] = _plus(self._counts.control, self.arms["control"])
+        values["labels"] = (self._counts.labels + "".join(self.labels))[-LABELS_KEPT:]
+        return msgspec.structs.replace(self._counts, **values)
+
+
+def _plus(sums: ArmCounts, more: Mapping[str, int]) -> ArmCounts:
+    return msgspec.structs.replace(sums, **{name: getattr(sums, name) + value for name, value in more.items()})
+
+
+class _Feeding:
+    """One trial during one transaction."""
+
+    def __init__(self, conn: Connection, fix: FixRow, trial: Trial, names: Sequence[str], now: float) -> None:
+        self._conn = conn
+        self._fix = fix
+        self._now = now
+        try:
+            self._test = load(conn, trial)
+            self._trial = trial
+        except StatsInputError:
+            self._trial = _begin_again(conn, trial, now)
+            self._test = ConcurrentTrial(fraction=self._trial.fraction)
+        self._stages: dict[int, Stage] = {stage.stage: stage for stage in self._trial.counts.stages}
+        self._units = trials.units(conn, trial.fix, names)
+        self._changed: dict[str, Unit] = {}
+        self._tally = _Tally(self._trial.counts)
+        self._live = trial.live_at
+
+    def take(self, entries: Iterable[tuple[Outcome, FixRef]]) -> None:
+        for outcome, ref in entries:
+            refusal = self._refusal(outcome, ref)
+            if refusal:
+                self._tally.count(refusal)
+            else:
+                self._enter(outcome, ref)
+        self._save()
+
+    def fall_silent(self, gone: Sequence[Unit]) -> None:
+        for unit in gone:
+            self._tally.add(unit.arm, silent=1, calls=1)
+            self._settle(unit, failed=True, calls=1, final=True)
+        self._save()
+
+    def _refusal(self, outcome: Outcome, ref: FixRef) -> str | None:
+        """The counter that an outcome goes to when it does not count, or None."""
+        if self._fix.source not in (ANY, outcome.source) or self._fix.task not in (ANY, outcome.task):
+            return "out_of_scope"
+        stage = self._stages.get(ref.stage)
+        if stage is None or abs(stage.fraction - ref.f) > SAME_FRACTION:
+            return "mismatched"
+        if policy.arm(stage.salt, outcome.unit, stage.fraction) != ref.arm:
+            return "mismatched"
+        if not ref.enforced:
+            return "not_enforced"
+        return "late" if stage.stage < self._trial.counts.window else None
+
+    def _enter(self, outcome: Outcome, ref: FixRef) -> None:
+        if self._live is None:
+            self._live = self._now
+        unit = self._units.get(outcome.unit)
+        if unit is None:
+            unit = Unit(unit=outcome.unit, stage=ref.stage, arm=ref.arm, f=ref.f, started=self._now)
+            self._keep(unit)
+        if unit.crossed:
+            return
+        if unit.stage != ref.stage:
+            self._tally.count("crossed")
+            self._keep(msgspec.structs.replace(unit, crossed=True))
+        elif outcome.final:
+            calls = max(1, outcome.attempt or 1)
+            self._tally.add(unit.arm, calls=calls)
+            self._settle(unit, failed=outcome.failed, calls=calls, final=outcome.session is None)
+        elif outcome.status != "started" and unit.settled is None:
+            self._tally.count("withdrawn")
+            self._keep(msgspec.structs.replace(unit, settled=self._now))
+
+    def _settle(self, unit: Unit, *, failed: bool, calls: int, final: bool) -> None:
+        """One more outcome of a unit; the test bets once on it, when it is complete."""
+        first = unit.failed is None
+        self._tally.add(unit.arm, units=int(first), outcomes=1, failed=int(failed))
+        if first and unit.arm == "fixed" and unit.stage == self._trial.stage:
+            self._tally.count("stage_units")
+        if unit.arm == "control":
+            self._tally.labels.append("1" if failed else "0")
+        self._test.add(unit.arm, unit.unit, failed, fraction=unit.f, final=final)
+        self._keep(
+            msgspec.structs.replace(
+                unit, settled=self._now, failed=bool(unit.failed) or failed, calls=unit.calls + calls
+            )
+        )
+
+    def _keep(self, unit: Unit) -> None:
+        self._units[unit.unit] = unit
+        self._changed[unit.unit] = unit
+
+    def _save(self) -> None:
+        trials.put_units(self._conn, self._trial.fix, list(self._changed.values()))
+        trial = msgspec.structs.replace(self._trial, counts=self._tally.total(), live_at=self._live)
+        trials.put(self._conn, trial, self._test.to_dict())
+
+
+def _begin_again(conn: Connection, trial: Trial, now: float) -> Trial:
+    """A new stage with a new test: units that were bet on before may not be bet on again."""
+    fresh = trials.begin(conn, trial.fix, "holdout" if trial.kind == "holdout" else "canary", trial.fraction, now)
+    counts = msgspec.structs.replace(fresh.counts, repairs=fresh.counts.repairs + 1)
+    return msgspec.structs.replace(fresh, counts=counts)

@@ -1,0 +1,81 @@
+"""What keeps failing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from rsi.errors import InvalidInputError
+from rsi.model import Issue
+from rsi.store import issues
+from rsi.web.answer import Answer, ok
+from rsi.web.context import Context
+from rsi.web.routes.asked import WHO, number, text
+from rsi.web.table import Ask, Entry, Parameter
+
+_FILTERS: Final = ("state", "source", "task", "category", "q", "cursor")
+_STATES: Final = ("ongoing", "resolved", "ignored")
+_LIMIT: Final = 100
+_MOST: Final = 1000
+
+
+async def _list(ask: Ask) -> Answer:
+    filters: dict[str, Any] = {name: ask.query[name] for name in _FILTERS if ask.query.get(name)}
+    limit = number(ask.query, "limit", default=_LIMIT, least=1, most=_MOST)
+    found, cursor = await asyncio.to_thread(_read, ask.context, filters, int(limit))
+    return ok({"issues": found, "next_cursor": cursor})
+
+
+def _read(context: Context, filters: dict[str, Any], limit: int) -> tuple[list[Issue], str | None]:
+    with context.store.read() as conn:
+        return issues.list_issues(conn, limit=limit, **filters)
+
+
+async def _one(ask: Ask) -> Answer:
+    return ok(await asyncio.to_thread(_read_one, ask.context, ask.params["id"]))
+
+
+def _read_one(context: Context, ident: str) -> Issue:
+    with context.store.read() as conn:
+        return issues.get_issue(conn, ident)
+
+
+async def _set_state(ask: Ask) -> Answer:
+    state = text(await ask.json(), "state")
+    if state not in _STATES:
+        raise InvalidInputError(f'state: expected one of {", ".join(_STATES)}, got "{state[:40]}"', field="state")
+    return ok(await asyncio.to_thread(ask.context.pipeline.set_issue_state, ask.params["id"], state, WHO))
+
+
+async def _merge(ask: Ask) -> Answer:
+    body = await ask.json()
+    a, b = text(body, "a"), text(body, "b")
+    return ok(await asyncio.to_thread(ask.context.pipeline.merge, a, b, WHO))
+
+
+async def _split(ask: Ask) -> Answer:
+    ident = text(await ask.json(), "id")
+    return ok({"issues": await asyncio.to_thread(ask.context.pipeline.split, ident, WHO)})
+
+
+ENTRIES: Final = (
+    Entry(
+        "GET", "/v1/issues", "Issues, strongest first.", _list,
+        query=(
+            Parameter("state", "new, ongoing, escalating, regressed, resolved or ignored"),
+            Parameter("source", "struck this source"),
+            Parameter("task", "struck this task"), Parameter("category", "of this category"),
+            Parameter("q", "words in the title or the samples"), Parameter("limit", "1..1000, default 100", "integer"),
+            Parameter("cursor", "`next_cursor` of the page before"),
+        ),
+        answers={"issues": list[Issue], "next_cursor": str | None}, also=(422,),
+    ),
+    Entry("POST", "/v1/issues/merge", "Declare two issues the same thing, for ever; the older id stays.", _merge,
+          privileged=True, body={"a": str, "b": str}, answers=Issue, also=(404, 409, 422)),
+    Entry("POST", "/v1/issues/split", "Take an issue apart into its templates, for ever.", _split,
+          privileged=True, body={"id": str}, answers={"issues": list[Issue]}, also=(404, 409, 422)),
+    Entry("GET", "/v1/issues/{id}", "One issue; the id of a merged one gives what it went into.", _one,
+          answers=Issue, also=(404,)),
+    Entry("POST", "/v1/issues/{id}/state", "Set the state by hand: ongoing, resolved or ignored.", _set_state,
+          privileged=True, body={"state": str}, answers=Issue, also=(404, 409, 422)),
+)  # fmt: skip

