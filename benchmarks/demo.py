@@ -46,7 +46,9 @@ def main() -> int:
             verdicts[verdict] += 1
             seconds.append(took)
             print(f"{mode} seed {seed}: {verdict} in {took:.0f} s", flush=True)
-        print(f"{mode}: {dict(verdicts)}, median {sorted(seconds)[len(seconds) // 2]:.0f} s, worst {max(seconds):.0f} s")
+        print(
+            f"{mode}: {dict(verdicts)}, median {sorted(seconds)[len(seconds) // 2]:.0f} s, worst {max(seconds):.0f} s"
+        )
         if mode == "helpful":
             good &= verdicts["verified"] >= 0.95 * args.seeds
         elif mode == "harmful":

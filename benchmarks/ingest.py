@@ -28,8 +28,8 @@ def outcome(i: int) -> dict[str, object]:
     """One of some 380 bytes."""
     found: dict[str, object] = {
         "id": uuid.uuid4().hex, "ts": time.time(), "source": "checkout-agent", "task": "search",
-        "success": bool(i % 10), "kind": "task", "model": "gpt-4o-mini", "provider": "openai", "duration_ms": 812.5, "tokens_in": 1200,
-        "tokens_out": 300, "cost_usd": 0.0012, "session": f"session-{i}", "run": uuid.uuid4().hex, "env": "prod",
+        "success": bool(i % 10), "kind": "task", "model": "gpt-4o-mini", "provider": "openai",
+        "duration_ms": 812.5, "tokens_in": 1200, "tokens_out": 300, "cost_usd": 0.0012, "session": f"session-{i}", "run": uuid.uuid4().hex, "env": "prod",
     }  # fmt: skip
     if not i % 10:
         unique = f" for request {uuid.uuid4()}" if i % 20 else ""
@@ -142,10 +142,12 @@ def over_http(
             await asyncio.gather(*(_client(server.port, requests, statuses) for _ in range(connections)))
 
         cpu, began = server.cpu(), time.perf_counter()
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run())
-        wall, cpu = time.perf_counter() - began, server.cpu() - cpu
-        server.stop()
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(run())
+            wall, cpu = time.perf_counter() - began, server.cpu() - cpu
+        finally:
+            server.stop()
     n = len(bodies) * per_body
     codes = {code.decode(): statuses.count(code) for code in set(statuses)}
     print(f"{name:<21} {cpu / n * 1e6:6.1f} µs CPU each in the server, {n / wall:8.0f}/s, answers {codes}")

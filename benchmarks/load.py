@@ -16,7 +16,22 @@ import time
 import uuid
 from datetime import UTC, datetime
 
-WORDS = "model tool agent retry queue shard index token region batch window stream cache order".split()
+WORDS = [
+    "model",
+    "tool",
+    "agent",
+    "retry",
+    "queue",
+    "shard",
+    "index",
+    "token",
+    "region",
+    "batch",
+    "window",
+    "stream",
+    "cache",
+    "order",
+]
 FAULTS = [
     f"{what} while calling the {word} service"
     for what in (
@@ -49,7 +64,9 @@ def outcome(number: int, pick: random.Random, padding: int = 380) -> dict:
     if number % 10 == 0:
         item["success"] = False
         text = FAULTS[number // 10 % len(FAULTS)]
-        item["error"] = text if number % 20 else f"{text}, used {pick.getrandbits(30)}, request req_{pick.getrandbits(64):x}"
+        item["error"] = (
+            text if number % 20 else f"{text}, used {pick.getrandbits(30)}, request req_{pick.getrandbits(64):x}"
+        )
     missing = padding - len(json.dumps(item))
     item["metadata"]["note"] = "x" * max(0, missing - 12)
     return item
@@ -114,7 +131,7 @@ def run(connections: int, seconds: float, kind: str, batch: int) -> dict:
             key.data["buffer"] = b""
             now = time.perf_counter()
             latencies.append(now - key.data["at"])
-            if not buffer[9:10] == b"2":
+            if buffer[9:10] != b"2":
                 errors += 1
             done = done or now - began >= seconds
             following = None if done else next(source, None)

@@ -176,7 +176,15 @@ def our_web(folder: Path, seconds: float, rounds: int) -> dict:
         after = rss_mb(child.pid)
     finally:
         stop(child)
-    return {"cold": colds, "idle": idle, "after": after, "post": posts, "observe": observes, "health": gets, "batch": batches}
+    return {
+        "cold": colds,
+        "idle": idle,
+        "after": after,
+        "post": posts,
+        "observe": observes,
+        "health": gets,
+        "batch": batches,
+    }
 
 
 def cycle(script: str, python: str, folder: Path, stored: int, new: int) -> dict:
@@ -215,7 +223,12 @@ def show(peer: dict, ours: dict, theirs: dict, hundred: dict, million: dict | No
     """The table: what, ours, theirs, ratio, goal."""
     errors = sum(run["errors"] for key in ("post", "observe", "health", "batch") for run in ours[key])
     rows = [
-        ("POST /v1/outcomes one at a time, 16 connections (rps, fsynced)", rate(ours["post"]), rate(peer["post"]), "≥ 10×"),
+        (
+            "POST /v1/outcomes one at a time, 16 connections (rps, fsynced)",
+            rate(ours["post"]),
+            rate(peer["post"]),
+            "≥ 10×",
+        ),
         ("POST /observe, 16 connections (rps)", rate(ours["observe"]), rate(peer["post"]), ""),
         ("  p99 (ms)", rate(ours["post"], "p99_ms"), rate(peer["post"], "p99_ms"), ""),
         ("batch ingest over HTTP (outcomes/s)", rate(ours["batch"], "outcomes_per_s"), None, "≥ 25,000"),

@@ -17,7 +17,12 @@ FOLDER = Path(__file__).resolve().parent / "reference"
 
 def config_page() -> str:
     """Every key of `rsi.yaml` with its type and default."""
-    lines = ["# rsi.yaml", "", "Generated from `rsi/config.py`. Everything is optional; durations are seconds or `30m`, `24h`.", ""]
+    lines = [
+        "# rsi.yaml",
+        "",
+        "Generated from `rsi/config.py`. Everything is optional; durations are seconds or `30m`, `24h`.",
+        "",
+    ]
     lines += ["| key | type | default |", "|---|---|---|"]
     _walk(Config, "", lines)
     return "\n".join(lines) + "\n"
@@ -75,7 +80,9 @@ PAGES = {"config.md": config_page, "cli.md": cli_page}
 
 def main() -> int:
     """Write all pages; with `--check` only say which differ."""
-    stale = [name for name, page in PAGES.items() if not (FOLDER / name).exists() or (FOLDER / name).read_text() != page()]
+    stale = [
+        name for name, page in PAGES.items() if not (FOLDER / name).exists() or (FOLDER / name).read_text() != page()
+    ]
     if "--check" not in sys.argv:
         for name in stale:
             (FOLDER / name).write_text(PAGES[name]())

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rsi.enforce import inject as inject
     from rsi.enforce import step as step
 
-__version__: Final = "0.1.0"
+__version__ = "0.1.0"
 
 _HOMES: Final = {
     "RSILoop": "rsi.embedded",

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import msgspec
 import uvicorn
@@ -147,7 +147,7 @@ class Daemon:
             self.intakes, self.troubles = load_intakes(home, config)
             self._stack = stack.pop_all()
 
-    def __enter__(self) -> Daemon:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -210,6 +210,7 @@ class Daemon:
                 access_log=False,
                 log_config=None,
                 server_header=False,
+                proxy_headers=False,
                 timeout_graceful_shutdown=GRACE_S,
                 backlog=1024,
             )
@@ -264,7 +265,7 @@ class Daemon:
 
 
 def _event_loop() -> asyncio.AbstractEventLoop:
-    """uvloop's event loop."""
+    """Uvloop's event loop."""
     import uvloop  # noqa: PLC0415 - not on Windows, where `serve` refuses before
 
     return uvloop.new_event_loop()
@@ -278,4 +279,3 @@ def refuse_windows() -> None:
     """
     if sys.platform == "win32":
         raise ConfigError("rsi up runs on Linux and macOS; on Windows use the client with RSI_URL, or WSL")
-

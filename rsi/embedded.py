@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Any
+from typing import Any, Self
 
 from rsi import clock
 from rsi.analyze import health as health_model
@@ -50,7 +50,7 @@ class RSILoop:
             stack.callback(self.pipeline.stop)
             self._stack = stack.pop_all()
 
-    def __enter__(self) -> RSILoop:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -64,7 +64,9 @@ class RSILoop:
         """Run cycles in a background thread whenever something is new."""
         self.pipeline.start()
 
-    def record(self, task: str, success: bool, *, error: object = None, source: str | None = None, **fields: Any) -> str:
+    def record(
+        self, task: str, success: bool, *, error: object = None, source: str | None = None, **fields: Any
+    ) -> str:
         """Take one outcome (fields as in contract §2) and return its id once it is durable.
 
         Raises:

@@ -7,7 +7,10 @@ from loop_kit import Loop, advice, config, hand_clock, rule
 
 from rsi.errors import ConflictError, NotFoundError
 from rsi.model import Batch
-from rsi.store import issue_rows, journal, meta, rejects, rollups, trials, watermark
+from rsi.pipeline import Pipeline
+from rsi.rules import When
+from rsi.store import Store, fingerprints, issue_rows, journal, meta, rejects, rollups, trials, watermark
+from rsi.worker import Worker
 
 
 @pytest.fixture
@@ -559,3 +562,90 @@ def test_malformed_batches_never_reach_the_cycle(loop):
     receipt = loop.pipeline.submit(Batch(door="test", items=[{"task": "x"}, {"nonsense": 1}])).result()
     assert len(receipt.rejected) == 2
     assert loop.pipeline.cycle().outcomes == 0
+
+
+def test_the_rate_before_is_that_of_the_incident_not_of_the_healthy_day_before_it(loop, time):
+    for _ in range(10):
+        loop.send(*(loop.item() for _ in range(60)))
+        time.forward(600)
+    loop.client()
+    loop.fail(n=15, ok=15)
+    loop.pipeline.cycle()
+    rate = loop.trial().counts.before
+    assert rate.failed / rate.tasks > 0.2
+
+
+def test_the_built_in_rules_retry_what_passes_and_advise_on_a_bad_key(loop):
+    loop.pipeline._rules_seen = None
+    loop.client()
+    loop.fail(n=15, ok=35)
+    loop.fail(n=5, ok=5, source="other", category="auth")
+    loop.pipeline.cycle()
+    found = {(fix.source, fix.knob): fix.state for fix in loop.fixes()}
+    assert found["app", "retry"] == "canary"
+    assert found["other", ""] == "proposed"
+    assert not any(fix.knob == "retry" for fix in loop.fixes() if fix.source == "other")
+
+
+def test_rules_that_a_user_adds_are_loaded_without_a_restart(loop):
+    loop.pipeline._rules_seen = None
+    loop.pipeline.cycle()
+    folder = loop.home.rules / "fix"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text(
+        "id: mine\ntitle: Mine\ndate: '2026-11-21'\ncategories: [auth]\nwhy: Because.\nsuggest: Do it.\n"
+        "change: {knob: timeout_s, value: 5}\n"
+    )
+    loop.fail(category="auth")
+    loop.pipeline.cycle()
+    assert [fix.rule for fix in loop.fixes()] == ["mine"]
+    (folder / "broken.yaml").write_text("id: [\n")
+    loop.pipeline.cycle()
+    assert "broken.yaml" in " ".join(loop.pipeline.status()["troubles"])
+
+
+def test_advice_gives_way_once_something_can_be_changed(tmp_path, time):
+    loop = Loop(tmp_path, [advice(categories=("rate_limit",)), rule(when=When(idempotent="required"))])
+    loop.fail()
+    loop.pipeline.cycle()
+    assert [(fix.rule, fix.state) for fix in loop.fixes()] == [("fix-key", "proposed")]
+    loop.client()
+    loop.fail(n=15, ok=35)
+    loop.pipeline.cycle()
+    assert [(fix.rule, fix.state) for fix in loop.fixes()] == [("fix-key", "superseded"), ("retry-transient", "canary")]
+    loop.close()
+
+
+def test_new_templates_get_their_vectors_beside_the_cycle(tmp_path):
+    loop = Loop(tmp_path)
+    loop.close()
+    with Store.open(loop.home.store_url(loop.config)) as store, Worker(env={"RSI_EMBEDDER": "ngram"}) as worker:
+        pipeline = Pipeline(loop.home, loop.config, store, worker=worker)
+        items = [
+            {"id": f"x{n}", "source": "app", "task": "t", "success": False, "error": error}
+            for n, error in enumerate(
+                ("the vector store could not be reached for the daily refresh of the search index",
+                 "the vector store could not be reached for the daily refresh of a search index",
+                 "somebody unplugged the printer")
+            )
+        ]  # fmt: skip
+        pipeline.submit(Batch(door="test", items=items)).result()
+        report = pipeline.cycle(wait_for_worker=True)
+        with store.read() as conn:
+            assert fingerprints.unembedded(conn, 10) == []
+        assert report.merged == 1
+        assert report.failed == []
+        pipeline.stop()
+
+
+def test_a_worker_that_cannot_answer_stops_nothing(tmp_path):
+    loop = Loop(tmp_path)
+    loop.close()
+    with Store.open(loop.home.store_url(loop.config)) as store:
+        worker = Worker()
+        worker.close()
+        pipeline = Pipeline(loop.home, loop.config, store, worker=worker)
+        pipeline.submit(Batch(door="test", items=[loop.item(category="auth")])).result()
+        assert pipeline.cycle(wait_for_worker=True).outcomes == 1
+        assert pipeline.status()["failures"]["worker"] == 1
+        pipeline.stop()

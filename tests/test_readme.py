@@ -23,7 +23,7 @@ def _free_port() -> int:
 @pytest.mark.slow
 def test_the_tour(tmp_path):
     text = README.read_text(encoding="utf-8").replace("7474", str(_free_port()))
-    blocks = re.findall(r"^```(bash|python)\n(.*?)^```", text, re.M | re.S)
+    blocks = re.findall(r"^```(bash|python)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     assert len(blocks) >= 5
     script = ["set -e", "trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT"]
     for number, (language, code) in enumerate(blocks):

@@ -6,7 +6,7 @@ import gzip
 import os
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import click
 import msgspec
@@ -93,7 +93,7 @@ class _Feeder:
         self._place = place
         self._loop: Any = None
 
-    def __enter__(self) -> _Feeder:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

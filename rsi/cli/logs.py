@@ -32,7 +32,9 @@ class _Json(logging.Formatter):
 class _Readable(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         extras = " ".join(f"{key}={value}" for key, value in vars(record).items() if key not in _PLAIN)
-        text = f"{clock.iso(record.created)[11:19]} {record.levelname.lower():7} {record.getMessage()} {extras}".rstrip()
+        text = (
+            f"{clock.iso(record.created)[11:19]} {record.levelname.lower():7} {record.getMessage()} {extras}".rstrip()
+        )
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
 
 

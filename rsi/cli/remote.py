@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import urllib.parse
+from collections.abc import Callable
 from typing import Any, Final
 
 from rsi.config import Home
@@ -40,11 +41,17 @@ class Remote:
         payload = json.dumps(body).encode() if body is not None or method == "POST" else None
         return self._request(method, path, payload, "application/json")
 
+    def text(self, path: str) -> str:
+        """GET what is not JSON. Raises like `call`."""
+        return str(self._request("GET", path, None, "text/plain", decode=str))
+
     def send(self, path: str, body: bytes, content_type: str) -> Any:
         """POST bytes as they are, return JSON. Raises like `call`."""
         return self._request("POST", path, body, content_type)
 
-    def _request(self, method: str, path: str, payload: bytes | None, content_type: str) -> Any:
+    def _request(
+        self, method: str, path: str, payload: bytes | None, content_type: str, decode: Callable[..., Any] = json.loads
+    ) -> Any:
         connection = http.client.HTTPConnection(self._at.hostname or "", self._at.port, timeout=TIMEOUT_S)
         headers = {"Content-Type": content_type}
         if self._secret:
@@ -57,7 +64,7 @@ class Remote:
             raise RSIError(f"no daemon answers at {self.url}: {error}") from error
         finally:
             connection.close()
-        found = json.loads(raw) if raw else {}
+        found = decode(raw.decode()) if raw else {}
         if answer.status < http.client.BAD_REQUEST:
             return found
         said = found.get("error", f"the daemon answered {answer.status}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -68,28 +69,19 @@ def classify(place: Place, files: tuple[str, ...]) -> None:
             click.echo(msgspec.json.encode(answer))
 
 
-class _known:  # noqa: N801 - reads as the context manager it is
-    """Which issue of the home a fingerprint belongs to."""
+@contextlib.contextmanager
+def _known(place: Place) -> Iterator[Callable[[str, str], str | None]]:
+    """Which issue of the home a fingerprint belongs to: (category, hash) → id."""
+    from rsi.cli.show import reading
+    from rsi.store import fingerprints
 
-    def __init__(self, place: Place) -> None:
-        from rsi.cli.show import reading
-
-        self._reading = reading(place)
-
-    def __enter__(self) -> Any:
-        conn = self._reading.__enter__()
-        if conn is None:
-            return lambda _category, _hash: None
-        from rsi.store import fingerprints
+    with reading(place) as conn:
 
         def issue_of(category: str, hashed: str) -> str | None:
-            found = fingerprints.find(conn, [(category, hashed)])
+            found = fingerprints.find(conn, [(category, hashed)]) if conn is not None else {}
             return f"i{found[category, hashed].cluster}" if found else None
 
-        return issue_of
-
-    def __exit__(self, *error: Any) -> None:
-        self._reading.__exit__(*error)
+        yield issue_of
 
 
 def _texts(files: Iterable[str]) -> Iterator[Text]:
@@ -135,7 +127,8 @@ def list_rules(place: Place, kind: str | None, as_json: bool) -> None:
         print_json({"rules": found})
         return
     rows = [
-        [r["id"], r["kind"], r["status"], r["origin"], r["record"] or "-", ", ".join(r["categories"])[:60]] for r in found
+        [r["id"], r["kind"], r["status"], r["origin"], r["record"] or "-", ", ".join(r["categories"])[:60]]
+        for r in found
     ]
     table(rows, ["id", "kind", "status", "origin", "record", "categories"])
 

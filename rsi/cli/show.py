@@ -80,7 +80,9 @@ def _print_status(found: dict[str, Any]) -> None:
 
 @click.command()
 @click.option("--source", help="One source instead of all.")
-@click.option("--fail-under", type=click.FloatRange(0, 1), metavar="X", help="Exit 1 if the score is below X or unknown.")
+@click.option(
+    "--fail-under", type=click.FloatRange(0, 1), metavar="X", help="Exit 1 if the score is below X or unknown."
+)
 @as_json
 @place
 def health(place: Place, source: str | None, fail_under: float | None, as_json: bool) -> None:
@@ -211,8 +213,8 @@ def fixes(place: Place, state: str | None, as_json: bool) -> None:
         click.echo("no fixes")
         return
     rows = [
-        [one.id, one.state, one.issue, f"{one.source}/{one.task}", one.knob, one.verdict.outcome if one.verdict else "-",
-         one.title[:TITLE_WIDTH]]
+        [one.id, one.state, one.issue, f"{one.source}/{one.task}", one.knob,
+         one.verdict.outcome if one.verdict else "-", one.title[:TITLE_WIDTH]]
         for one in found
     ]  # fmt: skip
     table(rows, ["id", "state", "issue", "scope", "knob", "verdict", "title"])

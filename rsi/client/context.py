@@ -17,17 +17,20 @@ class Run:
         id: of this call; what happens inside names it as `parent`.
         task: its task.
         session, user: inherited by everything inside.
-        root: the outermost run; `None` means this one.
-        owned: whether somebody outside already repeats calls: then inner enforcers only observe.
+        outer: the run around it.
+        unit: of a canary; default session, else id.
+        client_id: whose it is; empty for a run of another process.
+
+    `owned` says whether somebody outside already repeats calls: then inner enforcers only observe.
     """
 
     __slots__ = (
         "_entered",
         "_held",
+        "_root",
         "client_id",
         "id",
         "owned",
-        "root",
         "session",
         "slots",
         "task",
@@ -49,7 +52,9 @@ class Run:
         self.id = id
         self.task = task
         self.client_id = client_id
-        self.root: Run = self if outer is None else outer.root
+        self._root: Run | None = (
+            None if outer is None else outer.root
+        )  # not itself: a cycle would wait for the collector
         self.session: str | None = session if outer is None else outer.session
         self.user: str | None = user if outer is None else outer.user
         self.unit: str = (unit or session or id) if outer is None else outer.unit
@@ -57,6 +62,11 @@ class Run:
         self.slots: frozenset[int] = _NO_SLOTS if outer is None else outer.slots
         self._entered: dict[str, FixRef] | None = None
         self._held: dict[tuple[str, str], FixRef] | None = None
+
+    @property
+    def root(self) -> Run:
+        """The outermost run."""
+        return self._root or self
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -67,8 +77,8 @@ class Run:
     @property
     def entered(self) -> dict[str, FixRef]:
         """Experiments that the outermost run and all inside it have entered, by fix; all of them report these."""
-        if self.root is not self:
-            return self.root.entered
+        if self._root is not None:
+            return self._root.entered
         if self._entered is None:
             self._entered = {}
         return self._entered
@@ -76,22 +86,22 @@ class Run:
     @property
     def held(self) -> dict[tuple[str, str], FixRef]:
         """The arms this unit is in, by (fix, state). A session outlives its runs and keeps them."""
-        if self.root is not self:
-            return self.root.held
+        if self._root is not None:
+            return self._root.held
         if self._held is None:
             self._held = {}
         return self._held
 
     @held.setter
     def held(self, known: dict[tuple[str, str], FixRef]) -> None:
-        if self.root is not self:
-            self.root.held = known
+        if self._root is not None:
+            self._root.held = known
         self._held = known
 
     @property
     def in_trial(self) -> bool:
         """Whether any experiment was entered."""
-        return self.root.in_trial if self.root is not self else bool(self._entered)
+        return bool(self._entered) if self._root is None else self._root.in_trial
 
     @property
     def remote(self) -> bool:

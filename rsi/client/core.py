@@ -69,6 +69,8 @@ class Client:
         self._numbers = count(1)
         self._lock = threading.Lock()
         self._closed = False
+        #: What enforcers of this client share, by name; begins anew in a forked child.
+        self.shared: dict[str, Any] = {}
         self._pollers: dict[str, Poller] = {}
         self._capabilities = Capabilities(lambda: self.id, self._follow, self.tally)
         folder = self._folder("spool")

@@ -21,7 +21,11 @@ _HEAVY: Final = ("metadata", "input", "output", "tags")
 
 
 class Pending(Protocol):
-    """Something that waits in the queue."""
+    """Something that waits in the queue. `texts` are the fields that can hold the host's words; `None`: any can."""
+
+    @property
+    def texts(self) -> tuple[str, ...] | None:
+        """Fields to be redacted."""
 
     def item(self) -> dict[str, Any]:
         """The outcome as the contract spells it; called once, in the sender's thread."""
@@ -50,29 +54,34 @@ class Encoder:
             lost: outcomes dropped before this one; they are reported in its metadata.
         """
         try:
-            return self._line(pending.item(), lost)
+            return self._line(pending.item(), pending.texts, lost)
         except Exception as error:  # noqa: BLE001 - the border to whatever the host put into metadata
             self._tally.count("unencodable")
             self._tally.say_once(f"an outcome could not be encoded and is lost: {type(error).__name__}: {error}")
             return None
 
-    def _line(self, item: dict[str, Any], lost: int) -> bytes:
+    def _line(self, item: dict[str, Any], texts: tuple[str, ...] | None, lost: int) -> bytes:
         for key in ("input", "output"):
             if isinstance(item.get(key), str):
                 item[key] = item[key][:MAX_TEXT]
         if lost:
             item["metadata"] = {**(item.get("metadata") or {}), "rsi_dropped": lost}
-        line = self._encode(item)
+        line = self._encode(item, texts)
         if len(line) <= MAX_ITEM_BYTES:
             return line
         self._tally.count("cut")
-        line = self._encode({key: value for key, value in item.items() if key not in _HEAVY} | {"tags": ["rsi:cut"]})
+        line = self._encode(
+            {key: value for key, value in item.items() if key not in _HEAVY} | {"tags": ["rsi:cut"]}, texts
+        )
         if len(line) > MAX_ITEM_BYTES:
             raise ValueError(f"{len(line)} bytes are over the limit of {MAX_ITEM_BYTES}")
         return line
 
-    def _encode(self, item: dict[str, Any]) -> bytes:
-        plain = {key: self._clean(key, value) for key, value in item.items()}
+    def _encode(self, item: dict[str, Any], texts: tuple[str, ...] | None) -> bytes:
+        plain = item if texts is not None else dict(item)
+        for key in texts if texts is not None else list(plain):
+            if key in plain:
+                plain[key] = self._clean(key, plain[key])
         try:
             return msgspec.json.encode(plain)
         except UnicodeEncodeError:  # a lone surrogate, from a file name or a broken decoder

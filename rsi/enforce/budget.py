@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Final
-from weakref import WeakKeyDictionary
+from typing import Final
 
 from rsi import clock
-
-if TYPE_CHECKING:
-    from rsi.client import Client
+from rsi.client import Client
 
 RATIO: Final = 0.2  # extra calls per call
 RESERVE: Final = 10.0  # extra calls per window whatever the traffic, so that a rare caller can retry at all
 WINDOW_S: Final = 10
-_ANY_PROVIDER: Final = ""
 
 
 class RetryBudget:
@@ -58,12 +54,7 @@ class RetryBudget:
         self._second = second
 
 
-_budgets: WeakKeyDictionary[Client, tuple[str, dict[str, RetryBudget]]] = WeakKeyDictionary()
-
-
 def budget_of(client: Client, provider: str | None) -> RetryBudget:
     """The budget that all guards of this client share for a provider; a forked child begins its own."""
-    known = _budgets.get(client)
-    if known is None or known[0] != client.id:
-        known = _budgets[client] = (client.id, {})
-    return known[1].setdefault(provider or _ANY_PROVIDER, RetryBudget())
+    budget: RetryBudget = client.shared.setdefault(f"retry budget {provider or ''}", RetryBudget())
+    return budget

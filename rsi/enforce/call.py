@@ -126,7 +126,7 @@ class Call:
 
     def ok(self) -> None:
         """The call worked."""
-        if self._plan is not None and self._plan.breaker is not None:
+        if self._plan is not None and self._plan.breaker is not None and self._fallen == 0:
             self._state.breaker.worked()
         self._end("ok")
 
@@ -237,7 +237,7 @@ class Call:
         return args, kwargs
 
     def _say_left(self) -> None:
-        if self._plan is not None and self._plan.breaker is not None:
+        if self._plan is not None and self._plan.breaker is not None and self._fallen == 0:
             self._state.breaker.left()
 
     def _log(self, what: str, knob: str) -> None:

@@ -14,11 +14,12 @@ from rsi.enforce.state import State
 class Guarded:
     """What a wrapper needs: `begin` a call."""
 
-    __slots__ = ("_state", "options")
+    __slots__ = ("_known", "_state", "options")
 
     def __init__(self, options: Options) -> None:
         self.options = options
         self._state: State | None = None
+        self._known: dict[tuple[int, str], State] = {}
 
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
         """A call with these arguments, or `None` where nothing is to be hooked. Never raises."""
@@ -27,7 +28,7 @@ class Guarded:
             return None
         state = self._state
         if state is None or state.client is not client or state.client_id != client.id:
-            state = self._state = State(client, self.options)
+            state = self._state = self._attach(client)
         outer = current_run()
         try:
             return Call(state, outer, self._run(client, outer, args, kwargs), args=args, kwargs=kwargs)
@@ -35,6 +36,10 @@ class Guarded:
             client.tally.count("guard_errors")
             client.tally.say_once(f"{self.options.task}: called without rsi: {type(error).__name__}: {error}")
             return None
+
+    def _attach(self, client: Client) -> State:
+        """The one state for this client in this process, also when many threads make their first call at once."""
+        return self._known.setdefault((id(client), client.id), State(client, self.options))
 
     @property
     def state(self) -> State | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from typing import Final
-from weakref import WeakKeyDictionary
 
 from rsi.client import Client, Run
 from rsi.config import SourceConfig
@@ -107,12 +106,7 @@ class SessionArms:
         return known
 
 
-_arms: WeakKeyDictionary[Client, tuple[str, SessionArms]] = WeakKeyDictionary()
-
-
 def arms_of(client: Client) -> SessionArms:
     """What all guards of a client know of its sessions; a forked child begins its own."""
-    known = _arms.get(client)
-    if known is None or known[0] != client.id:
-        known = _arms[client] = (client.id, SessionArms())
-    return known[1]
+    arms: SessionArms = client.shared.setdefault("session arms", SessionArms())
+    return arms

@@ -14,8 +14,8 @@ from rsi.config import Config
 from rsi.errors import RSIError
 from rsi.fix import publish, states, value
 from rsi.rules import FixFacts, FixRule, match_fix
-from rsi.stats import units_needed
-from rsi.store import clients, fixes, impact, issue_rows, rollups, traffic
+from rsi.stats import not_significantly_above, units_needed
+from rsi.store import clients, fixes, health, impact, issue_rows, rollups, traffic
 from rsi.store.fixes import FixRow, NewFix
 from rsi.store.issue_rows import IssueRow
 from rsi.store.trials import Before
@@ -27,7 +27,9 @@ BACKFILL_HOURS: Final = 7 * 24
 """The window before the last sight of an issue that only old outcomes show."""
 BEFORE_TASKS: Final = 200
 """Tasks that the rate before a canary is counted over, newest hours first: recent enough to be the same incident."""
-REFRESH_S: Final = 10.0
+RECENT_TASKS: Final = 10
+"""Decayed outcomes (half-life 20, see `analyze.health`) from which on they say something of their own."""
+REFRESH_S: Final = 60.0
 """A proposal's evidence is counted again at most this often."""
 HIGHEST_RATE: Final = 0.97
 PERCENTILE: Final = 0.95
@@ -101,12 +103,20 @@ def plan(
 
 
 def before(conn: Connection, fix: FixRow, now: float) -> Before:
-    """The scope's rate up to now: newest hours first, until there are enough tasks or nothing fails any more."""
+    """The scope's rate up to now: newest hours first, until there are enough tasks or nothing fails any more.
+
+    Where the last few dozen outcomes fail significantly more than that, the incident has only begun: then they alone
+    are the rate before, or the control arm would later seem worse than a past that was healthy.
+    """
     tasks = failed = hours = 0
     for hour in reversed(traffic.by_hour(conn, fix.source, fix.task, _hour(now) - LIVE_HOURS)):
         if tasks >= BEFORE_TASKS or (tasks and not hour.failed):
             break
         tasks, failed, hours = tasks + hour.n, failed + hour.failed, hours + 1
+    row = health.load(conn, sources=[fix.source]).get((fix.source, fix.task))
+    recent = row.failures + row.successes if row else 0.0
+    if row and tasks and recent >= RECENT_TASKS and not not_significantly_above(row.failures, recent, failed, tasks):
+        return Before(round(recent), round(row.failures), 0)
     return Before(tasks, failed, hours)
 
 

@@ -9,12 +9,15 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from rsi.analyze.delta import Delta
-from rsi.fix.plan import REFRESH_S, Scope
+from rsi.fix.plan import Scope
 
 GROWTH: Final = 0.05
 """A scope is counted again once its failures have grown by this share …"""
 MOST_ISSUES: Final = 500
-"""… or `plan.REFRESH_S` have passed, or so many issues wait."""
+"""… or so many issues wait …"""
+LATEST_S: Final = 10.0
+"""… or, a few scopes at a time, this has passed."""
+LATE_AT_ONCE: Final = 8
 REMEMBERED: Final = 10_000
 
 
@@ -56,18 +59,23 @@ class Pending:
         """The scopes whose counters may say something new; the first sight of a scope always does."""
         if len(self.issues) > MOST_ISSUES:
             return set(self._failures)
-        return {scope for scope, n in self._failures.items() if self._is_due(scope, n, now)}
+        grown = {scope for scope, n in self._failures.items() if n >= GROWTH * self._looked.get(scope, _NEVER)[0]}
+        late = sorted(
+            (at, scope)
+            for scope in self._failures.keys() - grown
+            if now - (at := self._looked.get(scope, _NEVER)[1]) >= LATEST_S
+        )
+        return grown | {scope for _, scope in late[:LATE_AT_ONCE]}
 
     def done(self, scopes: Collection[Scope], counted: Mapping[Scope, int], now: float) -> None:
         """These were looked at; `counted` are the failures that were found where anything was counted."""
         for scope in scopes:
             self._failures.pop(scope, None)
-            self._looked[scope] = (counted.get(scope, self._looked.get(scope, (0, 0.0))[0]), now)
+            self._looked[scope] = (counted.get(scope, self._looked.get(scope, _NEVER)[0]), now)
         if not self._failures:
             self.issues.clear()
         if len(self._looked) > REMEMBERED:
             self._looked.clear()
 
-    def _is_due(self, scope: Scope, n: int, now: float) -> bool:
-        known, at = self._looked.get(scope, (0, float("-inf")))
-        return n >= GROWTH * known or now - at >= REFRESH_S
+
+_NEVER: Final = (0, float("-inf"))

@@ -70,11 +70,13 @@ class Pipeline:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._troubles = Troubles()
+        self._resting = False
+        self._missed: list[str] = []
         self._events = Events(self._failed)
         self._counts: Counter[str] = Counter()
         self._last = CycleReport()
         self._written_until = 0.0
-        self._written: set[tuple[int, float]] = set()
+        self._written: dict[int, FixRow] = {}
         self._rules_seen: object = None
         self._fix_rules: dict[str, FixRule] = {}
         self._problems: list[str] = []
@@ -194,11 +196,14 @@ class Pipeline:
             except Exception as error:  # the border of the thread: counted, shown, tried again
                 log.exception("a cycle failed")
                 self._failed("cycle", error)
+            else:
+                self._troubles.worked("cycle")
 
     def _cycle(self, *, rest: bool, wait_for_worker: bool = False) -> CycleReport:
         """One cycle; with `rest`, stages that failed lately are left out."""
         with self._lock:
             began = clock.monotonic()
+            self._resting = rest
             report = CycleReport()
             struck = Struck()
             fed: set[int] = set()
@@ -232,12 +237,16 @@ class Pipeline:
 
     def _attempt(self, stage: str, conn: Connection, step: Callable[[], None]) -> bool:
         """Like `_stage`, inside a transaction: a savepoint of its own. False: it failed and left nothing behind."""
+        if self._resting and self._troubles.waiting(stage):
+            self._missed.append(stage)
+            return False
         try:
             with conn.begin_nested():
                 step()
         except Exception as error:  # the border of a step; the transaction goes on without it
             log.exception("stage %s failed", stage)
             self._failed(stage, error)
+            self._missed.append(stage)
             return False
         self._troubles.worked(stage)
         return True
@@ -273,7 +282,9 @@ class Pipeline:
 
     def _act(self, report: CycleReport, struck: Struck, fed: Collection[int]) -> None:
         now = clock.now()
+        self._missed.clear()
         acted = self._store.write(lambda conn: self._acting.run(conn, self._fix_rules, struck, fed, now))
+        report.failed.extend(self._missed)
         report.planned += len(acted.planned)
         report.applied += len(acted.started)
         report.verdicts += len(acted.judged)
@@ -301,11 +312,8 @@ class Pipeline:
     def _write_proposals(self, report: CycleReport) -> None:
         """Files of the fixes that changed since the last time; all of them after a start."""
         with self._store.read() as conn:
-            changed = [
-                fix
-                for fix in fixes.updated_since(conn, self._written_until)
-                if (fix.id, fix.updated) not in self._written
-            ]
+            found = {fix.id: fix for fix in fixes.updated_since(conn, self._written_until)}
+            changed = [fix for fix in found.values() if self._written.get(fix.id) != fix]
             rows = issue_rows.load(conn, {fix.issue for fix in changed}) if changed else {}
         for fix in changed:
             rule = self._fix_rules.get(fix.rule)
@@ -317,9 +325,9 @@ class Pipeline:
                 suggest=rule.suggest if rule else "",
             )
             report.proposals += proposals.write(self._home.proposals, fix, background)
-        self._written_until = max([self._written_until, *(fix.updated for fix in changed)])
-        done = {*self._written, *((fix.id, fix.updated) for fix in changed)}
-        self._written = {one for one in done if one[1] >= self._written_until}
+        if changed:
+            self._written_until = max(fix.updated for fix in changed)
+            self._written = {key: fix for key, fix in found.items() if fix.updated >= self._written_until}
 
     def _load_rules(self) -> None:
         """The fix rules, again when a file of the home's has changed."""
@@ -422,6 +430,7 @@ class Pipeline:
     def _change(self, step: Callable[[Connection], T]) -> T:
         """A person's step, what the gate makes of it, and the policy that follows, in one transaction."""
         with self._lock:
+            self._resting = False
             self._stage("rules", CycleReport(), self._load_rules, rest=False)
             acted = Acted()
 

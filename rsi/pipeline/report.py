@@ -74,7 +74,7 @@ class Troubles:
     def sentences(self) -> list[str]:
         """What is wrong now."""
         return [
-            f"{stage} failed {found.in_a_row} times in a row: {found.error}"
+            f"{stage} failed ({found.in_a_row} times): {found.error}"
             for stage, found in self._by_stage.items()
             if found.in_a_row
         ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from rsi.errors import HomeLockedError
 
@@ -25,7 +26,7 @@ class HomeLock:
         self._path = path
         self._fd: int | None = None
 
-    def __enter__(self) -> HomeLock:
+    def __enter__(self) -> Self:
         if fcntl is None:
             raise HomeLockedError(f"{self._path}: this system has no file locks; run rsi on Linux or macOS")
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

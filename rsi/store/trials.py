@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from rsi.model import Arm
@@ -215,30 +215,6 @@ def silent(conn: Connection, fixes: Collection[int], before: float, limit: int =
         return []
     rows = conn.execute(_SILENT, {"fixes": list(fixes), "before": before, "limit": limit})
     return [(row.fix, _unit(row)) for row in rows]
-
-
-def open_units(conn: Connection, fix: int) -> int:
-    """How many units have started and not ended."""
-    found = conn.execute(
-        select(func.count())
-        .select_from(trial_units)
-        .where(trial_units.c.fix == fix, trial_units.c.settled.is_(None), trial_units.c.crossed.is_(False))
-    )
-    return int(found.scalar_one())
-
-
-def forget_units(conn: Connection, before: float, limit: int = 5_000) -> int:
-    """Delete units of closed trials that started before `before`; the counts stay. Returns how many went."""
-    closed = select(trials.c.fix).where(trials.c.kind == "closed")
-    doomed = (
-        select(trial_units.c.fix, trial_units.c.unit)
-        .where(trial_units.c.fix.in_(closed), trial_units.c.started < before)
-        .limit(limit)
-    )
-    rows = conn.execute(doomed).all()
-    for fix, unit in rows:
-        conn.execute(delete(trial_units).where(trial_units.c.fix == fix, trial_units.c.unit == unit))
-    return len(rows)
 
 
 _PLAIN: Final = ("kind", "stage", "salt", "fraction", "started", "live_version", "live_at")

@@ -20,7 +20,9 @@ UP_WITHIN_S = 30.0
 class Up:
     """One `rsi up` on a free port."""
 
-    def __init__(self, home: Path, env: dict[str, str] | None = None, config: str = "worker: {enabled: false}\n") -> None:
+    def __init__(
+        self, home: Path, env: dict[str, str] | None = None, config: str = "worker: {enabled: false}\n"
+    ) -> None:
         self.home = home
         self.inbox = home / "inbox"
         self.inbox.mkdir(parents=True, exist_ok=True)

@@ -28,21 +28,21 @@ def test_sigterm_drains_commits_and_exits_zero(up):
 def test_a_long_poll_does_not_hold_up_the_stop(up):
     daemon = up()
     etag = httpx.get(f"{daemon.url}/v1/policy?source=s&enforces=retry").headers["etag"]
+    query = f"{daemon.url}/v1/policy?source=s&enforces=retry&wait=30"
+    script = f"import httpx; httpx.get({query!r}, headers={{'If-None-Match': {etag!r}}}, timeout=40)"
     with httpx.stream("GET", f"{daemon.url}/v1/events") as events:
         assert events.status_code == 200
-        poll = subprocess.Popen(
-            [sys.executable, "-c", "import sys,httpx; "
-             f"httpx.get('{daemon.url}/v1/policy?source=s&enforces=retry&wait=30',"
-             f" headers={{'If-None-Match': {etag!r}}}, timeout=40)"],
-            stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        poll = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
         assert daemon.stop() == 0
     poll.wait(10)
 
 
 def test_a_dropped_file_becomes_an_issue_and_health(up):
     daemon = up()
-    lines = [{"task": "search", "source": "files", "success": i % 3 == 0, "error": "429 Too Many Requests"} for i in range(30)]
+    lines = [
+        {"task": "search", "source": "files", "success": i % 3 == 0, "error": "429 Too Many Requests"}
+        for i in range(30)
+    ]
     (daemon.inbox / "runs.jsonl").write_text("\n".join(map(json.dumps, lines)))
     issues = daemon.until(lambda: daemon.http.get("/v1/issues?category=rate_limit").json()["issues"])
     daemon.until(lambda: daemon.http.get("/v1/issues?category=rate_limit").json()["issues"][0]["frequency"] == 20)
@@ -124,7 +124,9 @@ def test_the_database_and_the_secret_are_private(up):
 
 def test_after_kill_nine_it_goes_on_where_it_was(up):
     daemon = up()
-    items = [{"id": f"k{i}", "task": "t", "source": "s", "success": i % 2 == 0, "error": "ECONNRESET"} for i in range(50)]
+    items = [
+        {"id": f"k{i}", "task": "t", "source": "s", "success": i % 2 == 0, "error": "ECONNRESET"} for i in range(50)
+    ]
     assert daemon.http.post("/v1/outcomes", json=items).json()["accepted"] == 50
     daemon.kill()
     again = up()

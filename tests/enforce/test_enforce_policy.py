@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import threading
 from collections.abc import Iterator
@@ -211,17 +212,13 @@ def test_each_provider_has_its_own_budget(world: World, fake: FakeClock) -> None
         assert flaky.calls == expected
 
 
+@pytest.mark.usefixtures("fake")
 @pytest.mark.parametrize(
     ("inner", "loaded", "tries"),
     [(None, (), 6), (None, ("json",), 3), (0, ("json",), 6), (1, (), 6), (3, (), 2), (9, (), 1)],
 )
 def test_planned_times_inner_never_exceeds_the_bounds(
-    world: World,
-    fake: FakeClock,
-    monkeypatch: pytest.MonkeyPatch,
-    inner: int | None,
-    loaded: tuple[str, ...],
-    tries: int,
+    world: World, monkeypatch: pytest.MonkeyPatch, inner: int | None, loaded: tuple[str, ...], tries: int
 ) -> None:
     monkeypatch.setattr("rsi.enforce.repeating._REPEATING_CLIENTS", loaded)
     world.policy(retry={**RETRY, "max_attempts": 20})
@@ -418,21 +415,8 @@ def test_retries_come_before_fallbacks(world: World, fake: FakeClock) -> None:
 
 def test_reask_is_called_in_place_of_the_function_with_the_error(world: World, caplog: Any) -> None:
     world.policy(reask={"on": ["output_parse"], "max": 2})
-    error = ValueError("Expecting value: line 1 column 1 (char 0)")
-    told: list[Any] = []
-
-    def reask(problem: Exception, query: str) -> str:
-        told.append((problem, query))
-        if len(told) == 1:
-            raise type(problem)(str(problem))
-        return "better"
-
-    import json
-
     error = json.JSONDecodeError("Expecting value", "doc", 0)
-
-    class Unparsed(ValueError):
-        pass
+    told: list[Any] = []
 
     def ask(query: str) -> str:
         raise error
@@ -569,7 +553,27 @@ def test_a_broken_classifier_leaves_the_hosts_error_alone(world: World, monkeypa
 
     monkeypatch.setattr("rsi.classify.classify", broken)
     world.policy(retry=RETRY)
-    flaky = rate_limits(1)
     with pytest.raises(HTTPError):
-        guard("t", idempotent=True, client=world.client)(flaky)()
+        guard("t", idempotent=True, client=world.client)(rate_limits(1))()
     assert world.client.status()["classify_errors"] == 1
+
+
+def test_first_calls_of_many_threads_share_one_state(world: World) -> None:
+    from rsi.enforce.guarded import Guarded
+
+    call = guard("t", client=world.client)(lambda: None)
+    guarded = next(cell.cell_contents for cell in call.__closure__ or () if isinstance(cell.cell_contents, Guarded))
+    start = threading.Barrier(8)
+    seen = []
+
+    def first() -> None:
+        start.wait()
+        call()
+        seen.append(guarded.state)
+
+    threads = [threading.Thread(target=first) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert len(set(map(id, seen))) == 1

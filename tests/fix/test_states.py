@@ -1,5 +1,7 @@
 """One table says what may follow what."""
 
+from pathlib import Path
+
 import pytest
 
 from rsi.errors import ConflictError
@@ -35,3 +37,9 @@ def test_a_step_that_is_not_in_the_table_is_refused_with_what_is_possible():
 def test_every_state_is_in_the_table_and_what_ended_leads_nowhere():
     assert set(states.NEXT) == {after for nexts in states.NEXT.values() for after in nexts} | {"proposed"}
     assert all(not states.NEXT[state] for state in states.ENDED)
+
+
+def test_the_reference_page_shows_the_same_table():
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "fixes.md").read_text(encoding="utf-8")
+    for state, nexts in states.NEXT.items():
+        assert f"| {state} | {', '.join(nexts) or '(over)'} |" in page

@@ -11,9 +11,15 @@ from rsi.store import Store, outcomes
 def _plan(store: Store, statement) -> str:
     with store.read() as conn:
         compiled = statement.compile(dialect=conn.dialect, compile_kwargs={"render_postcompile": True})
-        values = {name: 1 for name in compiled.params}
-        rows = conn.execute(text("EXPLAIN QUERY PLAN " + str(compiled)), values) if not compiled.positional else (
-            conn.exec_driver_sql("EXPLAIN QUERY PLAN " + str(compiled), tuple(values[name] for name in compiled.positiontup))
+        values = dict.fromkeys(compiled.params, 1)
+        rows = (
+            conn.execute(text("EXPLAIN QUERY PLAN " + str(compiled)), values)
+            if not compiled.positional
+            else (
+                conn.exec_driver_sql(
+                    "EXPLAIN QUERY PLAN " + str(compiled), tuple(values[name] for name in compiled.positiontup)
+                )
+            )
         )
         return " / ".join(row[-1] for row in rows)
 

@@ -196,14 +196,6 @@ def test_the_wealth_is_what_the_same_bets_in_one_process_are_worth(loop):
     assert kept.wealth == plain.wealth
 
 
-def test_units_of_closed_trials_can_be_forgotten_and_the_counts_stay(loop, time):
-    report(loop, "u1")
-    counts(loop)
-    loop.pipeline.rollback("f1", "person:test")
-    assert loop.store.write(lambda conn: trials.forget_units(conn, time.now() + 1)) == 1
-    assert settled(loop.trial().counts) == 1
-
-
 def test_a_holdout_that_turns_worse_is_rolled_back(tmp_path, time):
     loop = Loop(tmp_path, conf=config(verify={"holdout": 0.4}))
     loop.client()

@@ -23,7 +23,7 @@ from rsi.cli.demo.story import Story
 @click.option("--json", "as_json", is_flag=True, help="End with one line of JSON: verdict and mode.")
 @click.option("--keep", type=click.Path(file_okay=False, path_type=Path), help="Keep the demo's home in this folder.")
 @click.pass_context
-def demo(ctx: click.Context, seed: int, null: bool, harmful: bool, as_json: bool, keep: Path | None) -> None:
+def demo(ctx: click.Context, *, seed: int, null: bool, harmful: bool, as_json: bool, keep: Path | None) -> None:
     """Show failures → issues → the safe fix going live → both arms → the verdict.
 
     \b

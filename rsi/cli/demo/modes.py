@@ -19,6 +19,8 @@ change:
   value: {{max_attempts: 1, "on": {_CATEGORIES}}}
 safe: false
 why: A change that does nothing, labelled, enforced and counted like any other.
+suggest: Approve it and see that it is not verified.
+date: 2026-11-21
 """
 
 _HARMFUL_RULE = f"""\
@@ -32,6 +34,8 @@ change:
   value: 0.05
 safe: false
 why: A change that hurts, to see it taken back.
+suggest: Approve it and see that it is rolled back.
+date: 2026-11-21
 """
 
 
@@ -51,7 +55,7 @@ NULL: Final = Mode(
     "null",
     "demo-null",
     {"demo-null.yaml": _NULL_RULE},
-    frozenset({"undecided", "no_difference", "no_data"}),
+    frozenset({"undecided", "no_difference"}),
     400,
 )
 HARMFUL: Final = Mode("harmful", "demo-harmful", {"demo-harmful.yaml": _HARMFUL_RULE}, frozenset({"worse"}), 1200)

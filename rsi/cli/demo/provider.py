@@ -53,7 +53,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     weather: _Weather
 
-    def do_POST(self) -> None:  # noqa: N802 - the base class's name
+    def do_POST(self) -> None:
         """Answer one call."""
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.path == "/v1/embed":

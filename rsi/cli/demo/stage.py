@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from rsi import clock
 from rsi.cli.demo.provider import Provider
@@ -36,7 +36,7 @@ class Stage:
             (self.home.path / "rules" / "fix" / name).write_text(text, encoding="utf-8")
         self.provider = Provider(seed)
 
-    def __enter__(self) -> Stage:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -82,6 +82,6 @@ class Stage:
         clean = {key: value for key, value in os.environ.items() if not key.startswith(("RSI_", "PYTEST_"))}
         arguments: dict[str, Any] = {"env": {**clean, **env}, "stdin": subprocess.DEVNULL}
         with (self._folder / log).open("ab") as file:
-            child = subprocess.Popen(command, stdout=file, stderr=file, **arguments)
+            child = subprocess.Popen(command, stdout=file, stderr=file, **arguments)  # noqa: S603 - our own programs
         self._children.append(child)
         return child

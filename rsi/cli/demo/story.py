@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final
 
 import click
@@ -31,6 +32,7 @@ class Story:
         self._mode = mode
         self._began = clock.monotonic()
         self._told: set[str] = set()
+        self._live_at = 0
 
     def tell(self) -> str:
         """Run until the verdict (or until time or units are up) and return its word."""
@@ -43,7 +45,7 @@ class Story:
             clock.sleep(POLL_S)
             self._tell_issues(remote)
             followed = self._follow(remote)
-            if followed and self._over(followed):
+            if followed and self._over(remote, followed):
                 break
         verdict = (followed.get("verdict") or {}).get("outcome", "no_data")
         self._end(remote, followed, str(verdict))
@@ -51,16 +53,17 @@ class Story:
 
     def _follow(self, remote: Remote) -> dict[str, Any]:
         fixes = remote.call("GET", "/v1/fixes")["fixes"]
-        for fix in fixes:
-            if fix["source"] != AGENT:
-                self._once(f"p{fix['id']}", f"{fix['id']} is a proposal, not applied: {fix['title']} ({_first_rail(fix)})")
-        mine = [fix for fix in fixes if fix["rule"] == self._mode.rule and fix["source"] == AGENT]
+        for other in fixes:
+            if other["source"] != AGENT:
+                said = f"{other['id']} is a proposal, not applied: {other['title']} ({_first_rail(other)})"
+                self._once(f"p{other['id']}", said)
+        mine: list[dict[str, Any]] = [one for one in fixes if one["rule"] == self._mode.rule and one["source"] == AGENT]
         if not mine:
             return {}
-        fix: dict[str, Any] = mine[0]
+        fix = mine[0]
         if fix["state"] == "proposed" and self._mode.rules:
             self._approve(remote, fix)
-        self._tell_fix(fix)
+        self._tell_fix(remote, fix)
         return fix
 
     def _approve(self, remote: Remote, fix: dict[str, Any]) -> None:
@@ -74,23 +77,29 @@ class Story:
         for issue in remote.call("GET", "/v1/issues?limit=20")["issues"]:
             self._once(issue["id"], f"issue {issue['id']} {issue['category']}: {issue['title'][:80]}")
 
-    def _tell_fix(self, fix: dict[str, Any]) -> None:
+    def _tasks(self, remote: Remote) -> int:
+        """Tasks of the agents so far, as the daemon counts them."""
+        found = re.search(rf'^rsi_tasks_day{{source="{AGENT}"}} (\d+)', remote.text("/metrics"), re.MULTILINE)
+        return int(found[1]) if found else 0
+
+    def _tell_fix(self, remote: Remote, fix: dict[str, Any]) -> None:
         state = fix["state"]
         if state == "canary":
             change = json.dumps(fix["change"]["after"])
             self._once("canary", f"{fix['id']} goes live for half of the units: {change[:150]}")
+            self._live_at = self._live_at or self._tasks(remote)
         verdict = fix.get("verdict") or {}
         settled = verdict.get("n_fixed", 0) + verdict.get("n_control", 0)
         if settled:
             self._once(f"n{settled // 50}", f"  {fix['id']} {state}: {_arms(verdict)}")
 
-    def _over(self, fix: dict[str, Any]) -> bool:
-        verdict = fix.get("verdict") or {}
-        settled = verdict.get("n_fixed", 0) + verdict.get("n_control", 0)
-        live = fix["evidence"].get("units_since_live", settled)
-        if verdict.get("outcome") in DECIDED:
-            return fix["state"] != "canary" and (live >= MIN_UNITS or verdict["outcome"] == "worse")
-        return bool(live >= self._mode.units)
+    def _over(self, remote: Remote, fix: dict[str, Any]) -> bool:
+        """A verdict that was acted on and enough units to have earned it, or as many as this mode gives it."""
+        if not self._live_at:
+            return False
+        since = self._tasks(remote) - self._live_at
+        decided = (fix.get("verdict") or {}).get("outcome") in DECIDED and fix["state"] != "canary"
+        return since >= (MIN_UNITS if decided else self._mode.units)
 
     def _end(self, remote: Remote, fix: dict[str, Any], verdict: str) -> None:
         colour = {"verified": "green", "worse": "red"}.get(verdict, "yellow")

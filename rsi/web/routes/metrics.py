@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from rsi import clock
 from rsi.analyze import health
 from rsi.model import Health
-from rsi.store import counts
+from rsi.store import counts, rollups
+from rsi.store.rollups import ScopeTotals
 from rsi.web.answer import Answer
 from rsi.web.context import Context
 from rsi.web.table import Ask, Entry
@@ -19,6 +21,7 @@ _KIND: Final = b"text/plain; version=0.0.4; charset=utf-8"
 _STATES: Final = ("healthy", "degraded", "unhealthy", "unknown")
 #: Sources shown one by one; a flood of invented ones must not blow up the scraper.
 _SOURCES: Final = 500
+_HOURS: Final = 24
 _UNFIT: Final = re.compile(r"[^a-zA-Z0-9_]+")
 
 
@@ -32,11 +35,21 @@ def _stored(context: Context) -> list[str]:
     with context.store.read() as conn:
         issues, fixes = counts.issues_by_state(conn), counts.fixes_by_state(conn)
         found = health.read(conn, context.config, clock.now())
+        scopes = rollups.scopes(conn, int(clock.now() // 3600) - _HOURS)
     return [
+        *_family("rsi_tasks_day", "Final tasks of the last 24 hours.", _tasks(scopes, "n")),
+        *_family("rsi_tasks_failed_day", "Final tasks of the last 24 hours that failed.", _tasks(scopes, "failed")),
         *_family("rsi_issues", "Issues by state.", ((_label(state=state), n) for state, n in sorted(issues.items()))),
         *_family("rsi_fixes", "Fixes by state.", ((_label(state=state), n) for state, n in sorted(fixes.items()))),
         *_health(found),
     ]
+
+
+def _tasks(scopes: list[ScopeTotals], what: str) -> list[tuple[str, int]]:
+    totals = Counter[str]()
+    for scope in scopes:
+        totals[scope.source] += getattr(scope, what)
+    return [(_label(source=name), n) for name, n in totals.most_common(_SOURCES)]
 
 
 def _health(found: Health) -> list[str]:
