@@ -226,7 +226,7 @@ class Client:
         except ConfigError as error:
             self.tally.say_once(f"{error}; only the built-in kinds are redacted", level=logging.ERROR)
             redactor = Redactor()
-        return Encoder(redactor, self.tally, self._prefix)
+        return Encoder(redactor, self.tally)
 
 
 _COUNTERS: Final = ("sent", "spooled", "resent", "rejected", "dropped", "unencodable", "failures", "retries")

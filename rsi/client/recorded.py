@@ -51,7 +51,6 @@ _KNOWN: Final = OutcomeFields.__optional_keys__
 class Recorded:
     """Fields as they were given, with what had to be looked at in the caller's thread."""
 
-    texts = None  # all of it was given by hand
     __slots__ = ("_error", "_fields", "_id", "_run", "_source", "_success", "_task", "_ts")
 
     def __init__(

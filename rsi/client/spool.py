@@ -49,7 +49,6 @@ class Spool:
 
     def append(self, lines: Sequence[bytes]) -> int:
         """Keep `lines`; returns how many did not fit."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         room = self._max - sum(size for _, size in self._files())
         fitting = _fit(lines, room)
         if fitting:
@@ -57,20 +56,23 @@ class Spool:
         return len(lines) - fitting
 
     def _write(self, content: bytes) -> None:
-        path = self._own()
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        fd = self._open()
         try:
+            if os.fstat(fd).st_size >= FILE_BYTES:
+                self._number += 1
             while content:
                 content = content[os.write(fd, content) :]
         finally:
             os.close(fd)
 
-    def _own(self) -> Path:
+    def _open(self) -> int:
         path = self.folder / f"{self._owner}-{self._number}{_READY}"
-        if path.exists() and path.stat().st_size >= FILE_BYTES:
-            self._number += 1
-            return self._own()
-        return path
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        try:
+            return os.open(path, flags, 0o600)
+        except FileNotFoundError:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return os.open(path, flags, 0o600)
 
     def _files(self) -> Iterator[tuple[Path, int]]:
         with contextlib.suppress(FileNotFoundError), os.scandir(self.folder) as entries:

@@ -13,7 +13,7 @@ from rsi.client.facts import ErrorFacts, facts_of
 from rsi.client.tally import log
 from rsi.enforce.arguments import Arguments
 from rsi.enforce.breaker import BREAKING, CircuitOpenError
-from rsi.enforce.ending import Ended, Tried
+from rsi.enforce.ending import ended, tried
 from rsi.enforce.gate import Gate
 from rsi.enforce.naming import category_of, ended_without_failing
 from rsi.enforce.planning import Plan
@@ -154,10 +154,10 @@ class Call:
             return None
         state, now = self._state, clock.monotonic()
         state.client.put(
-            Tried(
-                state.client.new_id(),
+            tried(
                 self._run,
                 facts,
+                own_id=state.client.new_id(),
                 source=state.source,
                 attempt=self._attempt,
                 ms=(now - self._tried) * _MS,
@@ -246,19 +246,20 @@ class Call:
 
     def _end(self, status: Status, facts: ErrorFacts | None = None) -> None:
         state = self._state
-        fields: dict[str, Any] | None = state.options.fields
-        if self._attempt > 1:
-            fields = {**(fields or {}), "attempt": self._attempt}
-        state.client.put(
-            Ended(
-                self._run,
-                self._outer,
-                source=state.source,
-                kind=state.options.kind,
-                status=status,
-                ms=(clock.monotonic() - self._began) * _MS,
-                version=self._version,
-                facts=facts,
-                fields=fields,
-            )
+        options = state.options
+        item = ended(
+            self._run,
+            self._outer,
+            source=state.source,
+            kind=options.kind,
+            status=status,
+            ms=(clock.monotonic() - self._began) * _MS,
+            version=self._version,
+            facts=facts,
         )
+        if self._attempt > 1:
+            item.attempt = self._attempt
+        if options.provider is not None:
+            item.provider = options.provider
+        item.model = options.model
+        state.client.put(item)

@@ -54,8 +54,7 @@ class Options:
         self.fallbacks = dict(fallbacks or {})
         self.reask = reask
         self.inner_retries = inner_retries
-        named: dict[str, Any] = {"model": model, "provider": provider}
-        self.fields = {key: value for key, value in named.items() if value} or None
+        self.model = model
         self.provider = provider
         self.client = client
 

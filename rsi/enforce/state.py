@@ -9,7 +9,7 @@ from rsi.client import Client, Run
 from rsi.config import SourceConfig
 from rsi.enforce.breaker import Breaker
 from rsi.enforce.budget import budget_of
-from rsi.enforce.ending import Started
+from rsi.enforce.ending import started
 from rsi.enforce.gate import Gate
 from rsi.enforce.options import Options
 from rsi.enforce.planning import Plan
@@ -60,8 +60,9 @@ class State:
 
     def plan(self, run: Run) -> tuple[Plan | None, int | None]:
         """What holds for this run, and the policy's version; the unit enters what is open to it."""
-        if run.root.task not in self._offered and run.root.task:
-            self._offer(run.root.task)  # a fix of the whole task may act here
+        root = run.root.task
+        if root not in self._offered and root:
+            self._offer(root)  # a fix of the whole task may act here
         policy = self.client.policies.current(self.source)
         if policy is None:
             return None, None
@@ -83,12 +84,17 @@ class State:
         """Take the unit's arms, and announce once each experiment in which this client can act on it."""
         if run.root.session is not None and run.root.held is not (known := self.arms.of(run.unit)):
             run.held = known
-        before = {(ref.id, ref.stage) for ref in list(run.held.values()) if ref.enforced}
-        effective = view.prepared.for_unit(run.unit, run.held)
-        run.entered.update({ref.id: ref for ref in effective.fixes})
-        news = tuple(ref for ref in effective.fixes if ref.enforced and (ref.id, ref.stage) not in before)
+        held = run.held
+        before = {id(ref) for ref in list(held.values())}
+        effective = view.prepared.for_unit(run.unit, held)
+        entered = run.entered
+        for ref in effective.fixes:
+            entered[ref.id] = ref
+        news = tuple([ref for ref in effective.fixes if ref.enforced and id(ref) not in before])
         if news and run.root.task:
-            self.client.put(Started(self.client.new_id(), run, news, source=self.source, version=view.policy.version))
+            self.client.put(
+                started(run, news, own_id=self.client.new_id(), source=self.source, version=view.policy.version)
+            )
         return effective
 
 

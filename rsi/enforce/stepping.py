@@ -10,7 +10,7 @@ from rsi import clock
 from rsi.client import Client, Run, current_run, default_client, enter_run, leave_run
 from rsi.client.facts import ErrorFacts, facts_of
 from rsi.client.recorded import StepFields
-from rsi.enforce.ending import Ended
+from rsi.enforce.ending import ended, with_fields
 from rsi.enforce.naming import ended_without_failing
 from rsi.model import Kind, Status
 
@@ -97,19 +97,17 @@ class Step:
             leave_run(self._token)
         if error is not None:
             self._raised(error)
-        client.put(
-            Ended(
-                run,
-                self._outer,
-                source=self._source or client.source,
-                kind=self._kind,
-                status=self._status,
-                ms=(clock.monotonic() - self._began) * _MS,
-                version=self._version(client, run),
-                facts=self._facts,
-                fields=self._fields,
-            )
+        item = ended(
+            run,
+            self._outer,
+            source=self._source or client.source,
+            kind=self._kind,
+            status=self._status,
+            ms=(clock.monotonic() - self._began) * _MS,
+            version=self._version(client, run),
+            facts=self._facts,
         )
+        client.put(with_fields(item, self._fields))
         self._run = None
         return False
 

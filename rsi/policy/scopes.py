@@ -53,8 +53,10 @@ class _Trial:
         before = held.get((it.fix, it.state))
         if before is not None and before.enforced >= self.enforced:
             return before
-        started = before or FixRef(it.fix, arm(it.salt, unit, it.fraction), it.fraction, it.stage)
-        ref = FixRef(started.id, started.arm, started.f, started.stage, self.enforced)
+        if before is None:
+            ref = FixRef(it.fix, arm(it.salt, unit, it.fraction), it.fraction, it.stage, self.enforced)
+        else:
+            ref = FixRef(before.id, before.arm, before.f, before.stage, self.enforced)
         held[it.fix, it.state] = ref
         return ref
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from rsi.stats.compare import MIN_CONTROL_UNITS, design_effect, not_significantly_above, trend
 from rsi.stats.concurrent import ConcurrentTrial, Wealth
 from rsi.stats.intervals import beta_cdf, beta_interval, beta_quantile, wilson
+from rsi.stats.labelbet import VERIFY_AT, WORSE_AT
 from rsi.stats.plan import units_needed
 from rsi.stats.share import BeforeAfterTrial
 from rsi.stats.terms import TERMINAL, StatsInputError, Verdict
@@ -15,6 +16,8 @@ from rsi.stats.terms import TERMINAL, StatsInputError, Verdict
 __all__ = [
     "MIN_CONTROL_UNITS",
     "TERMINAL",
+    "VERIFY_AT",
+    "WORSE_AT",
     "BeforeAfterTrial",
     "ConcurrentTrial",
     "StatsInputError",

@@ -239,7 +239,9 @@ trials: Final = Table(
     Column("counts", LargeBinary, nullable=False),  # JSON: mismatched, crossed, not_enforced, silent, extra_calls, …
 )
 
-#: Every unit that entered an experiment. `failed` is null while it is open.
+#: Every unit that entered an experiment, in the order in which they began (`place`): in that order, and never before
+#: all earlier ones have ended, the test is told of them (`fed`). `failed` is null while a unit is open; `once` says
+#: that its first outcome is its only one.
 trial_units: Final = Table(
     "trial_units",
     metadata,
@@ -254,10 +256,23 @@ trial_units: Final = Table(
     Column("failed", Boolean),
     Column("crossed", Boolean, nullable=False, default=False),
     Column("calls", Integer, nullable=False, default=0),
+    Column("place", Integer, nullable=False),
+    Column("outcomes", Integer, nullable=False, default=0),
+    Column("failures", Integer, nullable=False, default=0),
+    Column("once", Boolean, nullable=False, default=True),
+    Column("fed", Boolean, nullable=False, default=False),
     PrimaryKeyConstraint("project", "fix", "unit"),
 )
 Index("trial_units_open", trial_units.c.fix, trial_units.c.started, sqlite_where=trial_units.c.settled.is_(None),
       postgresql_where=trial_units.c.settled.is_(None))  # fmt: skip
+
+Index(
+    "trial_units_waiting",
+    trial_units.c.fix,
+    trial_units.c.place,
+    sqlite_where=trial_units.c.fed.is_(False),
+    postgresql_where=trial_units.c.fed.is_(False),
+)
 
 #: Append-only and hash-chained. `detail` is JSON of ids, hashes and declared keys, never event text.
 journal: Final = Table(

@@ -59,6 +59,7 @@ class Counts(msgspec.Struct, frozen=True):
     control: ArmCounts = ArmCounts()
     before: Before = Before()
     labels: str = ""  # failures of control outcomes in order: 0 and 1
+    entered: int = 0  # units that began, over all stages
     stage_units: int = 0  # settled units of the fixed arm in the present stage
     mismatched: int = 0  # arm, fraction or stage differ from what salt and unit say
     crossed: int = 0  # units seen in two stages
@@ -96,6 +97,16 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True):
     failed: bool | None = None
     crossed: bool = False
     calls: int = 0
+    place: int = 0  # the order in which units began
+    outcomes: int = 0  # final ones that wait to be told to the test
+    failures: int = 0
+    once: bool = True
+    fed: bool = False
+
+    @property
+    def open(self) -> bool:
+        """It began, and nobody knows yet how it ends."""
+        return self.settled is None and not self.crossed
 
 
 def new_salt() -> str:
@@ -203,10 +214,16 @@ def put_units(conn: Connection, fix: int, changed: Sequence[Unit]) -> None:
     statement = upsert(trial_units)
     statement = statement.on_conflict_do_update(
         index_elements=["project", "fix", "unit"],
-        set_={name: statement.excluded[name] for name in ("settled", "failed", "crossed", "calls")},
+        set_={name: statement.excluded[name] for name in _CHANGING},
     )
     rows = [{"project": project(conn), "fix": fix, **msgspec.structs.asdict(unit)} for unit in changed]
     conn.execute(statement, rows)
+
+
+def waiting(conn: Connection, fix: int, stage: int, limit: int) -> list[Unit]:
+    """Units of `stage` and later that the test has not been told of, in the order in which they began."""
+    rows = conn.execute(_WAITING, {"fix": fix, "stage": stage, "limit": limit})
+    return [_unit(row) for row in rows]
 
 
 def silent(conn: Connection, fixes: Collection[int], before: float, limit: int = 1_000) -> list[tuple[int, Unit]]:
@@ -219,7 +236,8 @@ def silent(conn: Connection, fixes: Collection[int], before: float, limit: int =
 
 _PLAIN: Final = ("kind", "stage", "salt", "fraction", "started", "live_version", "live_at")
 _COUNTS: Final = msgspec.json.Decoder(Counts)
-_UNIT: Final = ("unit", "stage", "arm", "f", "started", "settled", "failed", "crossed", "calls")
+_CHANGING: Final = ("settled", "failed", "crossed", "calls", "outcomes", "failures", "once", "fed")
+_UNIT: Final = ("unit", "stage", "arm", "f", "started", "place", *_CHANGING)
 
 
 _RUNNING: Final = (
@@ -235,6 +253,18 @@ _SILENT: Final = (
         trial_units.c.started < bindparam("before"),
         trial_units.c.crossed.is_(False),
     )
+    .limit(bindparam("limit"))
+)
+
+
+_WAITING: Final = (
+    select(*(trial_units.c[name] for name in _UNIT))
+    .where(
+        trial_units.c.fix == bindparam("fix"),
+        trial_units.c.fed.is_(False),
+        trial_units.c.stage >= bindparam("stage"),
+    )
+    .order_by(trial_units.c.place)
     .limit(bindparam("limit"))
 )
 

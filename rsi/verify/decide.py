@@ -14,7 +14,14 @@ from sqlalchemy import Connection
 
 from rsi import clock
 from rsi.model import Verdict, VerdictOutcome
-from rsi.stats import MIN_CONTROL_UNITS, ConcurrentTrial, design_effect, not_significantly_above
+from rsi.stats import (
+    MIN_CONTROL_UNITS,
+    VERIFY_AT,
+    WORSE_AT,
+    ConcurrentTrial,
+    design_effect,
+    not_significantly_above,
+)
 from rsi.store.trials import ArmCounts, Trial
 from rsi.verify import watch
 
@@ -89,7 +96,8 @@ def _word(
         arm = "fixed" if not counts.fixed.units else "control"
         return "undecided", f"no unit of the {arm} arm has ended yet"
     lean = (
-        f"evidence for better {test.wealth.better:.3g} (25 verifies), for worse {test.wealth.worse:.3g} (20 rolls back)"
+        f"evidence for better {test.wealth.better:.3g} ({VERIFY_AT:g} verifies), "
+        f"for worse {test.wealth.worse:.3g} ({WORSE_AT:g} rolls back)"
     )
     if test.verdict in ("verified", "no_difference"):
         fewest = min(counts.fixed.units, counts.control.units)

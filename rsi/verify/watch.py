@@ -6,6 +6,7 @@ salt and unit; what the agent says about it is only compared.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -20,6 +21,8 @@ from rsi.store.fixes import FixRow, number
 from rsi.store.trials import LABELS_KEPT, ArmCounts, Counts, Stage, Trial, Unit
 
 ANY: Final = "*"
+AT_ONCE: Final = 1_000
+"""Units that are read and told in one piece."""
 SAME_FRACTION: Final = 1e-9
 """Fractions cross the wire as JSON numbers; nobody rounds them, so this only forgives representation."""
 
@@ -135,8 +138,8 @@ class _Feeding:
 
     def fall_silent(self, gone: Sequence[Unit]) -> None:
         for unit in gone:
-            self._tally.add(unit.arm, silent=1, calls=1)
-            self._settle(unit, failed=True, calls=1, final=True)
+            self._tally.add(unit.arm, silent=1)
+            self._end(unit, failed=True, calls=1, once=True)
         self._save()
 
     def _refusal(self, outcome: Outcome, ref: FixRef) -> str | None:
@@ -157,7 +160,9 @@ class _Feeding:
             self._live = self._now
         unit = self._units.get(outcome.unit)
         if unit is None:
-            unit = Unit(unit=outcome.unit, stage=ref.stage, arm=ref.arm, f=ref.f, started=self._now)
+            self._tally.count("entered")
+            place = self._trial.counts.entered + self._tally.plain["entered"]
+            unit = Unit(unit=outcome.unit, stage=ref.stage, arm=ref.arm, f=ref.f, started=self._now, place=place)
             self._keep(unit)
         if unit.crossed:
             return
@@ -165,27 +170,54 @@ class _Feeding:
             self._tally.count("crossed")
             self._keep(msgspec.structs.replace(unit, crossed=True))
         elif outcome.final:
-            calls = max(1, outcome.attempt or 1)
-            self._tally.add(unit.arm, calls=calls)
-            self._settle(unit, failed=outcome.failed, calls=calls, final=outcome.session is None)
+            self._end(unit, failed=outcome.failed, calls=max(1, outcome.attempt or 1), once=outcome.session is None)
         elif outcome.status != "started" and unit.settled is None:
             self._tally.count("withdrawn")
             self._keep(msgspec.structs.replace(unit, settled=self._now))
 
-    def _settle(self, unit: Unit, *, failed: bool, calls: int, final: bool) -> None:
-        """One more outcome of a unit; the test bets once on it, when it is complete."""
-        first = unit.failed is None
-        self._tally.add(unit.arm, units=int(first), outcomes=1, failed=int(failed))
-        if first and unit.arm == "fixed" and unit.stage == self._trial.stage:
-            self._tally.count("stage_units")
-        if unit.arm == "control":
-            self._tally.labels.append("1" if failed else "0")
-        self._test.add(unit.arm, unit.unit, failed, fraction=unit.f, final=final)
-        self._keep(
-            msgspec.structs.replace(
-                unit, settled=self._now, failed=bool(unit.failed) or failed, calls=unit.calls + calls
-            )
+    def _end(self, unit: Unit, *, failed: bool, calls: int, once: bool) -> None:
+        """One more final outcome of a unit; it waits until all who began before have ended too."""
+        ended = msgspec.structs.replace(
+            unit,
+            settled=self._now,
+            failed=bool(unit.failed) or failed,
+            calls=unit.calls + calls,
+            outcomes=unit.outcomes + 1,
+            failures=unit.failures + failed,
+            once=once,
         )
+        self._keep(self._tell(ended, calls) if unit.fed else ended)
+
+    def _tell(self, unit: Unit, calls: int) -> Unit:
+        """Tell the test of the outcomes of a unit that wait; it bets once on it, when it is complete."""
+        first = not unit.fed
+        self._tally.add(
+            unit.arm, units=int(first and unit.outcomes > 0), outcomes=unit.outcomes, failed=unit.failures, calls=calls
+        )
+        if first and unit.outcomes and unit.arm == "fixed" and unit.stage == self._trial.stage:
+            self._tally.count("stage_units")
+        for nth in range(unit.outcomes):
+            failed = nth < unit.failures
+            if unit.arm == "control":
+                self._tally.labels.append("1" if failed else "0")
+            final = unit.once and nth == unit.outcomes - 1
+            self._test.add(unit.arm, unit.unit, failed, fraction=unit.f, final=final)
+        return msgspec.structs.replace(unit, fed=True, outcomes=0, failures=0)
+
+    def _advance(self) -> None:
+        """Tell the test of units in the order in which they began, up to the first that is still open.
+
+        A fix may change *when* its units end (a retry takes its time to fail): told in the order of their ends, the
+        failures of one arm would come late, and a useless fix would look good for a while. The order of the beginnings
+        knows no label.
+        """
+        while True:
+            waiting = trials.waiting(self._conn, self._trial.fix, self._trial.counts.window, AT_ONCE)
+            ready = list(itertools.takewhile(lambda unit: not unit.open, waiting))
+            told = [self._tell(msgspec.structs.replace(u, outcomes=0) if u.crossed else u, u.calls) for u in ready]
+            trials.put_units(self._conn, self._trial.fix, told)
+            if len(ready) < AT_ONCE:
+                return
 
     def _keep(self, unit: Unit) -> None:
         self._units[unit.unit] = unit
@@ -193,6 +225,7 @@ class _Feeding:
 
     def _save(self) -> None:
         trials.put_units(self._conn, self._trial.fix, list(self._changed.values()))
+        self._advance()
         trial = msgspec.structs.replace(self._trial, counts=self._tally.total(), live_at=self._live)
         trials.put(self._conn, trial, self._test.to_dict())
 

@@ -1,33 +1,33 @@
-"""`create_app`: the daemon's HTTP, as one plain ASGI application made from the route table.
-
-No framework's middleware stands before the doors: at thousands of reports a second it would be half of the cost.
-"""
+"""`create_app`: the daemon's HTTP, a Starlette application made from the route table."""
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from types import SimpleNamespace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import parse_qsl
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+from starlette.types import ExceptionHandler
 
 from rsi.config import Config, Home
 from rsi.errors import RSIError
 from rsi.model import Intake
 from rsi.pipeline import Pipeline
-from rsi.web.answer import Answer, Receive, Scope, Send, of_error, refusal
-from rsi.web.auth import Guard
-from rsi.web.context import Context
+from rsi.web.answer import of_error, refusal
+from rsi.web.auth import Gate, Guard, Guarded
+from rsi.web.context import Context, context_of
 from rsi.web.doors import entries_of
 from rsi.web.live import Live
 from rsi.web.routes import ENTRIES
-from rsi.web.table import Ask, Entry, Found, NotJSONError, Table
+from rsi.web.routes.asked import NotJSONError
+from rsi.web.table import Entry
 
 log = logging.getLogger("rsi.web")
-
-#: Query strings longer than this are nobody's question.
-_QUERY_BYTES: Final = 8192
 
 
 def create_app(
@@ -40,99 +40,74 @@ def create_app(
     port: int | None = None,
     host: str | None = None,
     status: Callable[[], Mapping[str, Any]] | None = None,
-) -> App:
-    """The application for one home.
+) -> Starlette:
+    """The application for one home; `app.state.closing.set()` ends long polls and streams, for a clean stop.
 
     Args:
         pipeline: what is asked, and what outcomes are handed to.
         config: tokens and limits.
         home: named by `/healthz`; its local secret may do everything.
-        intakes: doors; their routes stand beside ours, behind the same guard.
+        intakes: doors; their routes stand before ours, behind the same guard.
         secret: instead of the home's.
         port: what the daemon listens on (a Host must name it); `None`: what each connection says.
         host: what the daemon was told to listen on.
         status: what `/v1/status` says; the pipeline's own by default.
     """
     live = Live(pipeline.subscribe)
-    context = Context(pipeline, pipeline.store, config, home, live, status or pipeline.status)
     doors = [entry for intake in intakes for entry in entries_of(intake, pipeline.submit)]
+    entries = (*doors, *ENTRIES)
     guard = Guard(config, secret or home.secret(), port, host)
-    return App(context, Table([*doors, *ENTRIES]), guard)
+    app = Starlette(
+        routes=list(_routes(entries, guard)),
+        middleware=[Middleware(Gate, guard=guard)],
+        exception_handlers=_HANDLERS,
+    )
+    app.router.redirect_slashes = False
+    app.router.default = guard.around(app.router.not_found)
+    app.state.context = Context(pipeline, pipeline.store, config, home, live, status or pipeline.status, entries)
+    app.state.closing = live
+    return app
 
 
-class App:
-    """ASGI. `state.closing.set()` ends long polls and streams, for a clean stop."""
-
-    def __init__(self, context: Context, table: Table, guard: Guard) -> None:
-        self.context = context
-        self.table = table
-        self.state = SimpleNamespace(closing=context.live, counts=Counter[str](), table=table)
-        self._guard = guard
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; nothing that anybody sends leads to an exception beyond here."""
-        if scope["type"] != "http":
-            await _not_http(scope, receive, send)
-            return
-        began = False
-
-        async def sending(message: Any) -> None:
-            nonlocal began
-            began = True
-            await send(message)
-
-        try:
-            answer = await self._answer(scope, receive, sending)
-        except NotJSONError as error:
-            answer = refusal(400, str(error))
-        except RSIError as error:
-            answer = of_error(error)
-        except Exception:  # the border: counted, logged, and told as 500
-            log.exception("%s %s failed", scope["method"], scope["path"])
-            self.state.counts["500"] += 1
-            if began:
-                return
-            answer = refusal(500, "an error of ours; the daemon's log says more")
-        if answer is not None:
-            await answer.send(send, body=scope["method"] != "HEAD")
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> Answer | None:
-        found = self.table.find(scope["path"])
-        entry = _entry(found, scope["method"])
-        passed = await self._guard.check(scope, receive, entry)
-        if isinstance(passed, Answer):
-            return passed
-        if found is None:
-            return refusal(404, f"nothing at {scope['path'][:200]}; see /openapi.json")
-        if entry is None:
-            allowed = ", ".join(sorted(found.entries))
-            return refusal(405, f"use {allowed} here", headers=((b"allow", allowed.encode()),))
-        if entry.app is not None:
-            await entry.app(scope, passed.receive, send)
-            return None
-        scope["rsi.trusted"] = passed.trusted
-        ask = Ask(self.context, scope, passed.receive, send, found.params, _query(scope))
-        scope["rsi.app"] = self
-        return await entry.handler(ask) if entry.handler is not None else None
+def _routes(entries: Iterable[Entry], guard: Guard) -> Iterable[BaseRoute]:
+    """In the table's order; a door's route that has several methods, and so several entries, once."""
+    seen: set[int] = set()
+    for entry in entries:
+        route = entry.route()
+        if route is not None and id(route) not in seen:
+            seen.add(id(route))
+            yield Guarded(route, entry.level, guard)
 
 
-def _entry(found: Found | None, method: str) -> Entry | None:
-    if found is None:
-        return None
-    return found.entries.get("GET" if method == "HEAD" else method)
+async def _ours(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RSIError)  # noqa: S101 - registered for these alone
+    return of_error(error)
 
 
-def _query(scope: Scope) -> dict[str, str]:
-    raw = scope["query_string"]
-    return dict(parse_qsl(raw[:_QUERY_BYTES].decode("latin-1"), keep_blank_values=True)) if raw else {}
+async def _nowhere(request: Request, error: Exception) -> Response:
+    """Starlette's 404 and 405, in our shape."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for these alone
+    if error.status_code != 405:  # noqa: PLR2004 - by its number, as everybody knows it
+        return refusal(error.status_code, f"nothing at {request.url.path[:200]}; see /openapi.json")
+    allowed = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
+    return refusal(405, f"use {allowed} here", headers={"allow": allowed})
 
 
-async def _not_http(scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": 1000})
-        return
-    while True:  # lifespan: the daemon starts and stops what there is
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return
+async def _unreadable(_request: Request, error: Exception) -> Response:
+    return refusal(400, str(error) or "the connection ended before the body did")
+
+
+async def _failed(request: Request, _error: Exception) -> Response:
+    """The border: counted, told as 500; Starlette raises the error further, and the server logs it."""
+    log.error("%s %s failed", request.method, request.url.path)
+    context_of(request).counts["500"] += 1
+    return refusal(500, "an error of ours; the daemon's log says more")
+
+
+_HANDLERS: Final[dict[Any, ExceptionHandler]] = {
+    HTTPException: _nowhere,
+    NotJSONError: _unreadable,
+    ClientDisconnect: _unreadable,
+    RSIError: _ours,
+    Exception: _failed,
+}

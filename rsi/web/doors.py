@@ -1,4 +1,4 @@
-"""Routes that doors contribute, as entries of our table."""
+"""Routes that doors contribute: served as they are, described as entries of our table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from rsi.model import Intake, Receipt, Submit
-from rsi.web.table import Entry
+from rsi.web.table import Entry, Level
 
 log = logging.getLogger("rsi.web")
 
@@ -32,12 +32,11 @@ def entries_of(intake: Intake, submit: Submit) -> Iterator[Entry]:
         log.exception("door %s has no routes", intake.name)
         return
     for route in routes:
-        for method in sorted(route.methods or {"POST"}):
-            if method == "HEAD":
-                continue
-            told = _ABOUT.get((method, route.path), {"about": (route.endpoint.__doc__ or intake.name).splitlines()[0]})
-            yield Entry(method, route.path, app=route.app, **told)
+        for method in sorted(set(getattr(route, "methods", None) or {"POST"}) - {"HEAD"}):
+            about = (getattr(route, "endpoint", None).__doc__ or intake.name).splitlines()[0]
+            told = _ABOUT.get((method, route.path), {"about": about})
+            yield Entry(method, route.path, made=route, level=Level.REPORT, **told)
 
 
 #: The built-in doors' routes as the reference shows them.
-BUILT_IN: Final = tuple(Entry(method, path, **told) for (method, path), told in _ABOUT.items())
+BUILT_IN: Final = tuple(Entry(method, path, level=Level.REPORT, **told) for (method, path), told in _ABOUT.items())

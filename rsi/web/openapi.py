@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import http
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
-from rsi.web.table import Entry, Table
+from rsi.web.table import Entry, Level
 
 _REF: Final = "#/components/schemas/{name}"
 _ERROR: Final = {"$ref": "#/components/schemas/Error"}
@@ -22,13 +23,13 @@ _OUTCOME: Final = {
 }
 
 
-def document(table: Table, version: str) -> dict[str, Any]:
+def document(entries: Sequence[Entry], version: str) -> dict[str, Any]:
     """OpenAPI 3.1 of everything in the table."""
-    types: list[Any] = list(dict.fromkeys(kind for entry in table.entries for kind in _types(entry)))
+    types: list[Any] = list(dict.fromkeys(kind for entry in entries for kind in _types(entry)))
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
     by_type = dict(zip(types, schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
-    for entry in table.entries:
+    for entry in entries:
         paths.setdefault(entry.path, {})[entry.method.lower()] = _operation(entry, by_type)
     error = {
         "type": "object",
@@ -70,9 +71,9 @@ def _operation(entry: Entry, by_type: dict[Any, Any]) -> dict[str, Any]:
         "parameters": [*_in_path(entry), *_in_query(entry)],
         "responses": _responses(entry, by_type),
     }
-    if entry.privileged:
+    if entry.level is Level.PRIVILEGED:
         made["security"] = [{"bearer": []}]
-    if entry.app is not None and entry.method == "POST":
+    if entry.level is Level.REPORT and entry.method == "POST":
         made["requestBody"] = {"required": True, "content": _outcomes()}
     elif entry.body is not None:
         made["requestBody"] = {"content": {"application/json": {"schema": _schema(entry.body, by_type)}}}

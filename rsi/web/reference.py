@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Final
 
 from rsi.web.doors import BUILT_IN
 from rsi.web.routes import ENTRIES
-from rsi.web.table import Entry, Table
+from rsi.web.table import Entry, Level
 
 _HEAD: Final = """\
 # HTTP
@@ -27,13 +28,13 @@ of tolerance). A signed request that is sent again is taken again: its outcomes 
 """
 
 
-def markdown(table: Table) -> str:
+def markdown(entries: Iterable[Entry]) -> str:
     """The page."""
-    return "\n".join([_HEAD, *(_section(entry) for entry in table.entries)])
+    return "\n".join([_HEAD, *(_section(entry) for entry in entries)])
 
 
 def _section(entry: Entry) -> str:
-    key = " 🔑" if entry.privileged else ""
+    key = " 🔑" if entry.level is Level.PRIVILEGED else ""
     codes = " · ".join(str(code) for code in (entry.status, *entry.also))
     lines = [f"## `{entry.method} {entry.path}`{key}", "", entry.about, ""]
     lines += [f"- `{each.name}`: {each.about}" for each in entry.query]
@@ -44,4 +45,4 @@ def _section(entry: Entry) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(markdown(Table([*BUILT_IN, *ENTRIES])))
+    sys.stdout.write(markdown([*BUILT_IN, *ENTRIES]))

@@ -34,7 +34,7 @@ async def ask(prompt: str, thread: str, timeout: float = 5, max_tokens: int = 64
     return prompt
 
 
-@rsi.guard(session=lambda n: str(n))
+@rsi.guard(session=lambda n: f"s{n}")
 def stream(n: int) -> Iterator[int]:
     yield n
 

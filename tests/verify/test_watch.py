@@ -1,8 +1,11 @@
 """Which outcomes enter a trial, in which arm, and what is dropped where everybody can see it."""
 
+import random
+
 import pytest
 from loop_kit import Loop, config, hand_clock
 
+from rsi import clock
 from rsi.policy import arm
 from rsi.store import trials
 
@@ -104,6 +107,47 @@ def test_a_unit_that_started_and_fell_silent_has_failed_in_both_arms(loop, time)
     found = counts(loop)
     assert (found.fixed.failed, found.control.failed, found.fixed.silent, found.control.silent) == (1, 1, 1, 1)
     assert settled(counts(loop)) == 2
+
+
+def test_units_are_told_in_the_order_in_which_they_began_whatever_ends_first(loop):
+    """A fix that makes failures late must not look good until they are in."""
+    for unit in ("u1", "u2", "u3"):
+        report(loop, unit, status="started")
+    report(loop, "u3")
+    report(loop, "u2", failed=True)
+    assert settled(counts(loop)) == 0
+    report(loop, "u1", failed=True)
+    found = counts(loop)
+    assert settled(found) == 3
+    assert found.fixed.failed + found.control.failed == 2
+
+
+def test_late_failures_of_one_arm_do_not_verify_a_useless_fix(loop):
+    """Every unit fails or not whatever its arm; only the fixed arm's failures end 25 units later."""
+    draw = random.Random(4)
+    late = []
+    for n in range(240):
+        unit = f"n{n}"
+        report(loop, unit, status="started")
+        failed = draw.random() < 0.3
+        if failed and ref(loop, unit)["arm"] == "fixed":
+            late.append((n + 25, unit))
+        else:
+            report(loop, unit, failed=failed)
+        for _, ended in [one for one in late if one[0] <= n]:
+            report(loop, ended, failed=True)
+        late = [one for one in late if one[0] > n]
+        if n % 4 == 0:
+            loop.pipeline.cycle()
+        assert loop.fix().state == "canary"
+
+
+def test_an_open_unit_of_an_earlier_experiment_holds_nobody_up(loop):
+    report(loop, "old", status="started")
+    assert settled(counts(loop)) == 0
+    loop.store.write(lambda conn: trials.begin(conn, 1, "canary", 0.5, clock.now()))
+    report(loop, "young")
+    assert settled(counts(loop)) == 1
 
 
 def test_a_unit_that_started_and_ended_is_not_silent(loop, time):

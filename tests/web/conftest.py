@@ -12,12 +12,13 @@ import httpx
 import pytest
 import uvicorn
 import uvloop
+from starlette.applications import Starlette
 
 from rsi import clock
 from rsi.config import Config, Home
 from rsi.pipeline import Pipeline
 from rsi.store import Store, rejects
-from rsi.web.app import App, create_app
+from rsi.web.app import create_app
 from rsi_adapters.webhook import WebhookIntake
 
 
@@ -32,7 +33,7 @@ class Served:
         sock = socket.socket()
         sock.bind(("127.0.0.1", 0))
         self.port: int = sock.getsockname()[1]
-        self.app: App = create_app(
+        self.app: Starlette = create_app(
             self.pipeline, config, home, intakes=[WebhookIntake(home.path, config)], port=self.port, host="127.0.0.1"
         )
         settings = uvicorn.Config(

@@ -17,6 +17,7 @@ from rsi import clock
 from rsi.config import AuthConfig, Config
 from rsi.model import KNOBS
 from rsi.web.reference import markdown
+from rsi.web.table import Level
 
 FAIL = {"source": "s", "task": "api", "success": False, "error": "429 Too Many Requests"}
 CLIENT = "?source=s&enforces=retry,timeout_s,wings&client=c1"
@@ -134,7 +135,7 @@ def test_healthz_names_the_home_and_readyz_asks_the_store(shared):
 
 
 def test_privileged_routes_need_the_secret(shared):
-    privileged = [entry for entry in shared.app.table.entries if entry.privileged]
+    privileged = [entry for entry in shared.app.state.context.entries if entry.level is Level.PRIVILEGED]
     assert len(privileged) >= 8
     for entry in privileged:
         path = entry.path.replace("{id}", "x1")
@@ -297,7 +298,7 @@ def test_a_long_poll_is_answered_when_the_policy_changes(daemon):
 
     waiting = threading.Thread(target=poll)
     waiting.start()
-    live = daemon.app.context.live
+    live = daemon.app.state.context.live
     wait_for(lambda: live.counts["polls"] == 1)
     daemon.pipeline._policy = msgspec.structs.replace(
         daemon.pipeline.policy(), version=daemon.pipeline.policy().version + 1
@@ -319,7 +320,7 @@ def test_a_newer_poll_of_the_same_client_ends_the_older_and_closing_ends_all(dae
         )
 
     threads = [threading.Thread(target=poll) for _ in range(2)]
-    live = daemon.app.context.live
+    live = daemon.app.state.context.live
     threads[0].start()
     wait_for(lambda: live.counts["polls"] == 1)
     threads[1].start()
@@ -346,7 +347,7 @@ def events(response: httpx.Response):
 def test_events_are_streamed_with_their_names(daemon):
     with daemon.http.stream("GET", "/v1/events") as stream:
         assert stream.headers["content-type"].startswith("text/event-stream")
-        wait_for(lambda: daemon.app.context.live.counts["streams"] == 1)
+        wait_for(lambda: daemon.app.state.context.live.counts["streams"] == 1)
         httpx.post(f"{daemon.url}/v1/outcomes", json=[FAIL] * 3)
         daemon.pipeline.cycle()
         seen = set()
@@ -356,13 +357,13 @@ def test_events_are_streamed_with_their_names(daemon):
             if {"issue", "health"} <= seen:
                 break
     assert seen <= {"outcome", "issue", "fix", "verdict", "health"}
-    wait_for(lambda: daemon.app.context.live.counts["streams"] == 0)
+    wait_for(lambda: daemon.app.state.context.live.counts["streams"] == 0)
 
 
 def test_a_client_that_does_not_read_is_dropped(daemon):
     raw = socket.create_connection(("127.0.0.1", daemon.port))
     raw.sendall(f"GET /v1/events HTTP/1.1\r\nHost: 127.0.0.1:{daemon.port}\r\n\r\n".encode())
-    live = daemon.app.context.live
+    live = daemon.app.state.context.live
     wait_for(lambda: live.counts["streams"] == 1)
     blob = {"text": "x" * 20_000}
     for _ in range(6000):
@@ -379,8 +380,8 @@ def test_a_client_that_does_not_read_is_dropped(daemon):
 def test_openapi_describes_exactly_the_routes(shared):
     described = shared.http.get("/openapi.json").json()
     told = {(method.upper(), path) for path, methods in described["paths"].items() for method in methods}
-    assert told == {(entry.method, entry.path) for entry in shared.app.table.entries}
-    assert len(told) == len(shared.app.table.entries)
+    assert told == {(entry.method, entry.path) for entry in shared.app.state.context.entries}
+    assert len(told) == len(shared.app.state.context.entries)
     refs = {part.split('"')[0] for part in json.dumps(described).split('"$ref": "#/components/schemas/')[1:]}
     assert refs <= set(described["components"]["schemas"])
 
@@ -402,7 +403,7 @@ def test_the_reference_is_what_the_routes_say(shared):
     from pathlib import Path
 
     page = Path(__file__).parents[2] / "docs" / "reference" / "http.md"
-    assert page.read_text(encoding="utf-8") == markdown(shared.app.table), (
+    assert page.read_text(encoding="utf-8") == markdown(shared.app.state.context.entries), (
         "run: python -m rsi.web.reference > docs/reference/http.md"
     )
 

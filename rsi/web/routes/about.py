@@ -6,25 +6,29 @@ import asyncio
 import os
 from typing import Any, Final
 
+from starlette.requests import Request
+from starlette.responses import Response
+
 import rsi
-from rsi.web.answer import Answer, ok, refusal
-from rsi.web.context import Context
+from rsi.web.answer import ok, refusal
+from rsi.web.auth import TRUSTED
+from rsi.web.context import Context, context_of
 from rsi.web.openapi import document
-from rsi.web.table import Ask, Entry
+from rsi.web.table import Entry, Level
 
 
-async def _healthz(ask: Ask) -> Answer:
+async def _healthz(request: Request) -> Response:
     """Who shows no token where tokens are needed learns that we live, and no more."""
-    if not ask.scope["rsi.trusted"]:
+    if not request.scope[TRUSTED]:
         return ok({"status": "ok"})
-    home = str(ask.context.home.path)
+    home = str(context_of(request).home.path)
     return ok({"status": "ok", "home": home, "pid": os.getpid(), "version": rsi.__version__})
 
 
-async def _readyz(ask: Ask) -> Answer:
-    if ask.context.live.closed:
+async def _readyz(request: Request) -> Response:
+    if context_of(request).live.closed:
         return refusal(503, "stopping")
-    await asyncio.to_thread(_touch, ask.context)
+    await asyncio.to_thread(_touch, context_of(request))
     return ok({"status": "ready"})
 
 
@@ -33,13 +37,13 @@ def _touch(context: Context) -> None:
         conn.exec_driver_sql("SELECT 1")
 
 
-async def _openapi(ask: Ask) -> Answer:
-    return ok(document(ask.scope["rsi.app"].table, rsi.__version__))
+async def _openapi(request: Request) -> Response:
+    return ok(document(context_of(request).entries, rsi.__version__))
 
 
 ENTRIES: Final[tuple[Entry, ...]] = (
     Entry("GET", "/healthz", "That the process lives; with its home, pid and version for who may read.", _healthz,
-          open=True, answers={"status": str, "home": str, "pid": int, "version": str}),
-    Entry("GET", "/readyz", "That the store answers.", _readyz, open=True, answers={"status": str}, also=(503,)),
+          level=Level.OPEN, answers={"status": str, "home": str, "pid": int, "version": str}),
+    Entry("GET", "/readyz", "That the store answers.", _readyz, level=Level.OPEN, answers={"status": str}, also=(503,)),
     Entry("GET", "/openapi.json", "This description.", _openapi, answers=dict[str, Any]),
 )  # fmt: skip

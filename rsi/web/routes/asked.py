@@ -1,4 +1,4 @@
-"""What was asked, checked: numbers and texts from a query or a body."""
+"""What was asked, checked: a body, and numbers and texts from it or from a query."""
 
 from __future__ import annotations
 
@@ -6,10 +6,44 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
+from starlette.requests import Request
+
 from rsi.errors import InvalidInputError
 
 #: Who the journal names for what came over HTTP with a token or the home's secret.
 WHO: Final = "person:http"
+#: Bytes of a body that says what to do (outcomes have their own limit, at their door).
+_BODY_BYTES: Final = 64 * 1024
+
+
+class NotJSONError(Exception):
+    """The body is no JSON object: 400."""
+
+
+async def json_of(request: Request) -> dict[str, Any]:
+    """The body, an object; an empty one is `{}`.
+
+    Raises:
+        NotJSONError: not a JSON object.
+        InvalidInputError: over 64 KiB.
+    """
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _BODY_BYTES:
+            raise InvalidInputError(f"the body is over {_BODY_BYTES} bytes")
+    if not body.strip():
+        return {}
+    try:
+        found = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise NotJSONError(f"not JSON: {error}") from error
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise NotJSONError("expected a JSON object")
+    return found
 
 
 def number(query: Mapping[str, str], name: str, *, default: float, least: float, most: float) -> float:

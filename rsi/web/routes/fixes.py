@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
+from starlette.requests import Request
+from starlette.responses import Response
+
 from rsi.model import Fix
 from rsi.store import fixes
-from rsi.web.answer import Answer, ok
-from rsi.web.context import Context
-from rsi.web.routes.asked import WHO, flag, number
-from rsi.web.table import Ask, Entry, Parameter
+from rsi.web.answer import ok
+from rsi.web.context import Context, context_of
+from rsi.web.routes.asked import WHO, flag, json_of, number
+from rsi.web.table import Entry, Level, Parameter
 
 _FILTERS: Final = ("state", "source", "task", "issue", "rule")
 _LIMIT: Final = 500
@@ -18,10 +21,10 @@ _MOST: Final = 5000
 _ALL: Final = "all"
 
 
-async def _list(ask: Ask) -> Answer:
-    filters: dict[str, Any] = {name: ask.query[name] for name in _FILTERS if ask.query.get(name)}
-    limit = number(ask.query, "limit", default=_LIMIT, least=1, most=_MOST)
-    return ok({"fixes": await asyncio.to_thread(_read, ask.context, filters, int(limit))})
+async def _list(request: Request) -> Response:
+    filters: dict[str, Any] = {name: request.query_params[name] for name in _FILTERS if request.query_params.get(name)}
+    limit = number(request.query_params, "limit", default=_LIMIT, least=1, most=_MOST)
+    return ok({"fixes": await asyncio.to_thread(_read, context_of(request), filters, int(limit))})
 
 
 def _read(context: Context, filters: dict[str, Any], limit: int) -> list[Fix]:
@@ -29,8 +32,8 @@ def _read(context: Context, filters: dict[str, Any], limit: int) -> list[Fix]:
         return fixes.list_fixes(conn, limit=limit, **filters)
 
 
-async def _one(ask: Ask) -> Answer:
-    return ok(await asyncio.to_thread(_read_one, ask.context, ask.params["id"]))
+async def _one(request: Request) -> Response:
+    return ok(await asyncio.to_thread(_read_one, context_of(request), request.path_params["id"]))
 
 
 def _read_one(context: Context, ident: str) -> Fix:
@@ -38,19 +41,19 @@ def _read_one(context: Context, ident: str) -> Fix:
         return fixes.get_fix(conn, ident)
 
 
-async def _approve(ask: Ask) -> Answer:
-    now = flag(await ask.json(), "now")
-    return ok(await asyncio.to_thread(ask.context.pipeline.approve, ask.params["id"], WHO, now=now))
+async def _approve(request: Request) -> Response:
+    now = flag(await json_of(request), "now")
+    return ok(await asyncio.to_thread(context_of(request).pipeline.approve, request.path_params["id"], WHO, now=now))
 
 
-async def _reject(ask: Ask) -> Answer:
-    await ask.json()
-    return ok(await asyncio.to_thread(ask.context.pipeline.reject, ask.params["id"], WHO))
+async def _reject(request: Request) -> Response:
+    await json_of(request)
+    return ok(await asyncio.to_thread(context_of(request).pipeline.reject, request.path_params["id"], WHO))
 
 
-async def _rollback(ask: Ask) -> Answer:
-    await ask.json()
-    pipeline, ident = ask.context.pipeline, ask.params["id"]
+async def _rollback(request: Request) -> Response:
+    await json_of(request)
+    pipeline, ident = context_of(request).pipeline, request.path_params["id"]
     if ident == _ALL:
         return ok({"fixes": await asyncio.to_thread(pipeline.rollback_all, WHO)})
     return ok(await asyncio.to_thread(pipeline.rollback, ident, WHO))
@@ -68,9 +71,9 @@ ENTRIES: Final = (
     ),
     Entry("GET", "/v1/fixes/{id}", "One fix with verdict, evidence, cost and journal.", _one, answers=Fix, also=(404,)),
     Entry("POST", "/v1/fixes/{id}/approve", "Start checks and canary; with `now`, 100 % at once and unverified.",
-          _approve, privileged=True, body={"now": bool}, answers=Fix, also=(404, 409, 422)),
+          _approve, level=Level.PRIVILEGED, body={"now": bool}, answers=Fix, also=(404, 409, 422)),
     Entry("POST", "/v1/fixes/{id}/reject", "Say no; it is not proposed again.", _reject,
-          privileged=True, answers=Fix, also=(404, 409)),
+          level=Level.PRIVILEGED, answers=Fix, also=(404, 409)),
     Entry("POST", "/v1/fixes/{id}/rollback", "Take it back (`all`: every live one): the next call does not see it.",
-          _rollback, privileged=True, answers=Fix, also=(404, 409)),
+          _rollback, level=Level.PRIVILEGED, answers=Fix, also=(404, 409)),
 )  # fmt: skip

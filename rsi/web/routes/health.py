@@ -6,31 +6,26 @@ import asyncio
 from typing import Any, Final
 
 from sqlalchemy import Connection
+from starlette.requests import Request
+from starlette.responses import Response
 
 from rsi import clock
 from rsi.analyze import health
 from rsi.model import Health, Issue
 from rsi.store import issues
-from rsi.web.answer import Answer, ok
-from rsi.web.context import Context
-from rsi.web.table import Ask, Entry, Parameter
+from rsi.web.answer import ok
+from rsi.web.context import Context, context_of
+from rsi.web.table import Entry, Parameter
 
 _PATTERNS: Final = 100
-#: Health changes with outcomes (the pipeline tells) and, by decay alone, too slowly to see within a second.
-_FRESH_S: Final = 1.0
 
 
-async def _health(ask: Ask) -> Answer:
-    source = ask.query.get("source") or None
+async def _health(request: Request) -> Response:
+    source = request.query_params.get("source") or None
     if source is not None:
-        return ok(await asyncio.to_thread(_read, ask.context, source))
-    context = ask.context
-    now, changes = clock.monotonic(), context.live.health_changes
-    remembered = context.remembered.get("health")
-    if remembered is None or remembered[0] != changes or not 0 <= now - remembered[1] < _FRESH_S:
-        answer = ok(await asyncio.to_thread(_read, context))
-        remembered = context.remembered["health"] = (changes, now, answer)
-    return remembered[2]
+        return ok(await asyncio.to_thread(_read, context_of(request), source))
+    context = context_of(request)
+    return await context.health.answer(context.live.health_changes, lambda: ok(_read(context)))
 
 
 def _read(context: Context, source: str | None = None) -> Health:
@@ -38,8 +33,8 @@ def _read(context: Context, source: str | None = None) -> Health:
         return health.read(conn, context.config, clock.now(), source=source)
 
 
-async def _patterns(ask: Ask) -> Answer:
-    return ok(await asyncio.to_thread(_read_patterns, ask.context))
+async def _patterns(request: Request) -> Response:
+    return ok(await asyncio.to_thread(_read_patterns, context_of(request)))
 
 
 def _read_patterns(context: Context) -> dict[str, Any]:

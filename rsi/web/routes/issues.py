@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
+from starlette.requests import Request
+from starlette.responses import Response
+
 from rsi.errors import InvalidInputError
 from rsi.model import Issue
 from rsi.store import issues
-from rsi.web.answer import Answer, ok
-from rsi.web.context import Context
-from rsi.web.routes.asked import WHO, number, text
-from rsi.web.table import Ask, Entry, Parameter
+from rsi.web.answer import ok
+from rsi.web.context import Context, context_of
+from rsi.web.routes.asked import WHO, json_of, number, text
+from rsi.web.table import Entry, Level, Parameter
 
 _FILTERS: Final = ("state", "source", "task", "category", "q", "cursor")
 _STATES: Final = ("ongoing", "resolved", "ignored")
@@ -19,10 +22,10 @@ _LIMIT: Final = 100
 _MOST: Final = 1000
 
 
-async def _list(ask: Ask) -> Answer:
-    filters: dict[str, Any] = {name: ask.query[name] for name in _FILTERS if ask.query.get(name)}
-    limit = number(ask.query, "limit", default=_LIMIT, least=1, most=_MOST)
-    found, cursor = await asyncio.to_thread(_read, ask.context, filters, int(limit))
+async def _list(request: Request) -> Response:
+    filters: dict[str, Any] = {name: request.query_params[name] for name in _FILTERS if request.query_params.get(name)}
+    limit = number(request.query_params, "limit", default=_LIMIT, least=1, most=_MOST)
+    found, cursor = await asyncio.to_thread(_read, context_of(request), filters, int(limit))
     return ok({"issues": found, "next_cursor": cursor})
 
 
@@ -31,8 +34,8 @@ def _read(context: Context, filters: dict[str, Any], limit: int) -> tuple[list[I
         return issues.list_issues(conn, limit=limit, **filters)
 
 
-async def _one(ask: Ask) -> Answer:
-    return ok(await asyncio.to_thread(_read_one, ask.context, ask.params["id"]))
+async def _one(request: Request) -> Response:
+    return ok(await asyncio.to_thread(_read_one, context_of(request), request.path_params["id"]))
 
 
 def _read_one(context: Context, ident: str) -> Issue:
@@ -40,22 +43,24 @@ def _read_one(context: Context, ident: str) -> Issue:
         return issues.get_issue(conn, ident)
 
 
-async def _set_state(ask: Ask) -> Answer:
-    state = text(await ask.json(), "state")
+async def _set_state(request: Request) -> Response:
+    state = text(await json_of(request), "state")
     if state not in _STATES:
         raise InvalidInputError(f'state: expected one of {", ".join(_STATES)}, got "{state[:40]}"', field="state")
-    return ok(await asyncio.to_thread(ask.context.pipeline.set_issue_state, ask.params["id"], state, WHO))
+    return ok(
+        await asyncio.to_thread(context_of(request).pipeline.set_issue_state, request.path_params["id"], state, WHO)
+    )
 
 
-async def _merge(ask: Ask) -> Answer:
-    body = await ask.json()
+async def _merge(request: Request) -> Response:
+    body = await json_of(request)
     a, b = text(body, "a"), text(body, "b")
-    return ok(await asyncio.to_thread(ask.context.pipeline.merge, a, b, WHO))
+    return ok(await asyncio.to_thread(context_of(request).pipeline.merge, a, b, WHO))
 
 
-async def _split(ask: Ask) -> Answer:
-    ident = text(await ask.json(), "id")
-    return ok({"issues": await asyncio.to_thread(ask.context.pipeline.split, ident, WHO)})
+async def _split(request: Request) -> Response:
+    ident = text(await json_of(request), "id")
+    return ok({"issues": await asyncio.to_thread(context_of(request).pipeline.split, ident, WHO)})
 
 
 ENTRIES: Final = (
@@ -71,11 +76,11 @@ ENTRIES: Final = (
         answers={"issues": list[Issue], "next_cursor": str | None}, also=(422,),
     ),
     Entry("POST", "/v1/issues/merge", "Declare two issues the same thing, for ever; the older id stays.", _merge,
-          privileged=True, body={"a": str, "b": str}, answers=Issue, also=(404, 409, 422)),
+          level=Level.PRIVILEGED, body={"a": str, "b": str}, answers=Issue, also=(404, 409, 422)),
     Entry("POST", "/v1/issues/split", "Take an issue apart into its templates, for ever.", _split,
-          privileged=True, body={"id": str}, answers={"issues": list[Issue]}, also=(404, 409, 422)),
+          level=Level.PRIVILEGED, body={"id": str}, answers={"issues": list[Issue]}, also=(404, 409, 422)),
     Entry("GET", "/v1/issues/{id}", "One issue; the id of a merged one gives what it went into.", _one,
           answers=Issue, also=(404,)),
     Entry("POST", "/v1/issues/{id}/state", "Set the state by hand: ongoing, resolved or ignored.", _set_state,
-          privileged=True, body={"state": str}, answers=Issue, also=(404, 409, 422)),
+          level=Level.PRIVILEGED, body={"state": str}, answers=Issue, also=(404, 409, 422)),
 )  # fmt: skip

@@ -8,16 +8,18 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from starlette.requests import Request
+from starlette.responses import Response
+
 from rsi import clock
 from rsi.analyze import health
 from rsi.model import Health
 from rsi.store import counts, rollups
 from rsi.store.rollups import ScopeTotals
-from rsi.web.answer import Answer
-from rsi.web.context import Context
-from rsi.web.table import Ask, Entry
+from rsi.web.context import Context, context_of
+from rsi.web.table import Entry
 
-_KIND: Final = b"text/plain; version=0.0.4; charset=utf-8"
+_KIND: Final = "text/plain; version=0.0.4; charset=utf-8"
 _STATES: Final = ("healthy", "degraded", "unhealthy", "unknown")
 #: Sources shown one by one; a flood of invented ones must not blow up the scraper.
 _SOURCES: Final = 500
@@ -25,10 +27,10 @@ _HOURS: Final = 24
 _UNFIT: Final = re.compile(r"[^a-zA-Z0-9_]+")
 
 
-async def _metrics(ask: Ask) -> Answer:
-    status = await asyncio.to_thread(ask.context.status)
-    lines = [*await asyncio.to_thread(_stored, ask.context), *_running(ask, status)]
-    return Answer(200, ("\n".join(lines) + "\n").encode("utf-8", "replace"), _KIND)
+async def _metrics(request: Request) -> Response:
+    status = await asyncio.to_thread(context_of(request).status)
+    lines = [*await asyncio.to_thread(_stored, context_of(request)), *_running(context_of(request), status)]
+    return Response(("\n".join(lines) + "\n").encode("utf-8", "replace"), media_type=_KIND)
 
 
 def _stored(context: Context) -> list[str]:
@@ -65,11 +67,10 @@ def _health(found: Health) -> list[str]:
     ]
 
 
-def _running(ask: Ask, status: Mapping[str, Any]) -> list[str]:
+def _running(context: Context, status: Mapping[str, Any]) -> list[str]:
     """Every number in the status, by its path: `pipeline.queue` is `rsi_pipeline_queue`."""
-    web = {"errors": ask.scope["rsi.app"].state.counts["500"], **ask.context.live.counts}
     lines = ["# HELP rsi_up That the daemon answers.", "# TYPE rsi_up gauge", "rsi_up 1"]
-    for name, value in sorted(_numbers({**status, "web": web}, "rsi")):
+    for name, value in sorted(_numbers({**status, "web": context.web()}, "rsi")):
         lines += [f"# TYPE {name} untyped", f"{name} {value}"]
     lines += ["# TYPE rsi_troubles gauge", f"rsi_troubles {len(status.get('troubles', ()))}"]
     return lines

@@ -6,70 +6,72 @@ import asyncio
 import re
 from typing import Final
 
+from starlette.requests import Request
+from starlette.responses import Response
+
 from rsi.errors import InvalidInputError
 from rsi.model import KNOBS, Policy
-from rsi.web.answer import Answer, ok
-from rsi.web.context import Context
+from rsi.web.answer import ok
+from rsi.web.context import Context, context_of
 from rsi.web.routes.asked import number
-from rsi.web.table import Ask, Entry, Parameter
+from rsi.web.table import Entry, Parameter
 
 _LONGEST_WAIT_S: Final = 60.0
 _NAME_CHARS: Final = 200
 _VERSION: Final = re.compile(r'(?:W/)?"v(\d{1,15})"')
 
 
-async def _policy(ask: Ask) -> Answer:
-    source, task = _name(ask, "source"), _name(ask, "task")
-    wait = number(ask.query, "wait", default=0, least=0, most=_LONGEST_WAIT_S)
-    version = _known(ask)
-    client = _name(ask, "client") or ask.scope["client"][0]
-    enforces = ask.query.get("enforces")
+async def _policy(request: Request) -> Response:
+    source, task = _name(request, "source"), _name(request, "task")
+    wait = number(request.query_params, "wait", default=0, least=0, most=_LONGEST_WAIT_S)
+    version = _known(request)
+    client = _name(request, "client") or (request.client.host if request.client else "")
+    enforces = request.query_params.get("enforces")
     if source and enforces is not None:
         knobs = [knob for knob in enforces.split(",") if knob in KNOBS]
-        ask.context.pipeline.seen(client, source, task, knobs, version)
-    found = _read(ask.context, source, task)
+        context_of(request).pipeline.seen(client, source, task, knobs, version)
+    found = _read(context_of(request), source, task)
     if wait and found.version == version:
-        found = await _changed(ask, (client, source or ""), found, wait, task)
-    tag = b'"v%d"' % found.version
-    headers = ((b"etag", tag), (b"cache-control", b"no-cache"))
-    return Answer(304, headers=headers) if found.version == version else ok(found, headers=headers)
+        found = await _changed(request, (client, source or ""), found, wait, task)
+    headers = {"etag": f'"v{found.version}"', "cache-control": "no-cache"}
+    return Response(None, 304, headers) if found.version == version else ok(found, headers=headers)
 
 
 def _read(context: Context, source: str | None, task: str | None) -> Policy:
     return context.pipeline.policy_for(source, task)
 
 
-async def _changed(ask: Ask, key: tuple[str, str], found: Policy, wait: float, task: str | None) -> Policy:
+async def _changed(request: Request, key: tuple[str, str], found: Policy, wait: float, task: str | None) -> Policy:
     """The policy once it has changed; the same one after `wait` seconds, when the client leaves or asks anew."""
-    live = ask.context.live
+    live = context_of(request).live
     bell = live.open_poll(key)
     if bell is None:
         return found
-    ringing, gone = asyncio.create_task(bell.wait()), asyncio.create_task(_until_gone(ask))
+    ringing, gone = asyncio.create_task(bell.wait()), asyncio.create_task(_until_gone(request))
     try:
-        found = _read(ask.context, key[1] or None, task)  # it may have changed before the bell was hung up
-        if not bell.is_set() and found.version == _known(ask):
+        found = _read(context_of(request), key[1] or None, task)  # it may have changed before the bell was hung up
+        if not bell.is_set() and found.version == _known(request):
             await asyncio.wait((ringing, gone), timeout=wait, return_when=asyncio.FIRST_COMPLETED)
     finally:
         live.close_poll(key, bell)
         for task_ in (ringing, gone):
             task_.cancel()
         await asyncio.gather(ringing, gone, return_exceptions=True)
-    return _read(ask.context, key[1] or None, task)
+    return _read(context_of(request), key[1] or None, task)
 
 
-def _known(ask: Ask) -> int | None:
-    known = _VERSION.fullmatch(ask.header(b"if-none-match") or "")
+def _known(request: Request) -> int | None:
+    known = _VERSION.fullmatch(request.headers.get("if-none-match", ""))
     return int(known[1]) if known else None
 
 
-async def _until_gone(ask: Ask) -> None:
-    while (await ask.receive())["type"] != "http.disconnect":
+async def _until_gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
-def _name(ask: Ask, field: str) -> str | None:
-    found = ask.query.get(field)
+def _name(request: Request, field: str) -> str | None:
+    found = request.query_params.get(field)
     if not found:
         return None
     if len(found) > _NAME_CHARS:

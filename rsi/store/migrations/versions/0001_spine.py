@@ -263,7 +263,20 @@ def upgrade() -> None:
         sa.Column("failed", sa.Boolean(), nullable=True),
         sa.Column("crossed", sa.Boolean(), nullable=False),
         sa.Column("calls", sa.Integer(), nullable=False),
+        sa.Column("place", sa.Integer(), nullable=False),
+        sa.Column("outcomes", sa.Integer(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("once", sa.Boolean(), nullable=False),
+        sa.Column("fed", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("project", "fix", "unit"),
+    )
+    op.create_index(
+        "trial_units_waiting",
+        "trial_units",
+        ["fix", "place"],
+        unique=False,
+        sqlite_where=sa.text("fed IS 0"),
+        postgresql_where=sa.text("fed IS false"),
     )
     op.create_index(
         "trial_units_open",
