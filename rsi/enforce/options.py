@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 from rsi.client import Client
 from rsi.enforce.arguments import Argument, Session
 from rsi.model import Kind
+from rsi.policy import mask_task
 
 Shape: TypeAlias = Literal["sync", "async", "generator", "async generator"]
 
@@ -41,7 +42,7 @@ class Options:
         client: Client | None,
     ) -> None:
         self.function = function
-        self.task = task
+        self.task = mask_task(task)  # as the daemon will know it
         self.idempotent = idempotent
         self.source = source
         self.kind: Kind = kind

@@ -13,6 +13,7 @@ from rsi.client.recorded import StepFields
 from rsi.enforce.ending import ended, with_fields
 from rsi.enforce.naming import ended_without_failing
 from rsi.model import Kind, Status
+from rsi.policy import mask_task
 
 _MS = 1000.0
 
@@ -34,7 +35,7 @@ class Step:
         client: Client | None,
         fields: StepFields,
     ) -> None:
-        self._task = task
+        self._task = mask_task(task)
         self._session = session
         self._source = source
         self._kind: Kind = kind

@@ -5,6 +5,7 @@ The only place that knows the order. Stages do not call one another; each gets w
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections import Counter
@@ -21,19 +22,20 @@ from rsi.analyze.observe import Observer
 from rsi.classify import Classifier
 from rsi.config import Config, Home
 from rsi.errors import RSIError
-from rsi.fix import apply, proposals, publish, rollback
+from rsi.fix import proposals, publish
 from rsi.fix.proposals import Background
 from rsi.ingest import Ingest
-from rsi.model import Batch, Fix, Issue, Outcome, Policy, Receipt
+from rsi.model import Batch, Outcome, Policy, Receipt
 from rsi.notify import Notifier
 from rsi.pipeline import acting
 from rsi.pipeline.acting import Acted, Acting
 from rsi.pipeline.clustering import Clustering
+from rsi.pipeline.deciding import Deciding, summary
 from rsi.pipeline.pending import Struck
 from rsi.pipeline.report import CycleReport, Events, Troubles
 from rsi.pipeline.taking import Taken, Taking
 from rsi.rules import FixRule
-from rsi.store import Store, clients, fixes, issue_rows, issues, outcomes, watermark
+from rsi.store import Store, clients, fixes, issue_rows, outcomes, watermark
 from rsi.store.fixes import FixRow
 from rsi.worker import Worker
 
@@ -47,7 +49,7 @@ DEBOUNCE_S: Final = 0.05
 log = logging.getLogger("rsi.pipeline")
 
 
-class Pipeline:
+class Pipeline(Deciding):
     """One home's loop. Safe to use from any thread; cycles run one at a time.
 
     Args:
@@ -79,7 +81,7 @@ class Pipeline:
         self._written: dict[int, FixRow] = {}
         self._rules_seen: object = None
         self._fix_rules: dict[str, FixRule] = {}
-        self._problems: list[str] = []
+        self._problems: dict[str, list[str]] = {}
         self._notifier = Notifier(config.notify)
         self._taking = Taking(store, config, Observer(self._classifier()))
         self._acting = Acting(config, self._attempt)
@@ -134,7 +136,7 @@ class Pipeline:
             at, newest = watermark.get(conn), outcomes.last_seq(conn)
             stopped = acting.paused(conn)
         told = self._notifier.status()
-        troubles = [*self._troubles.sentences(), *self._problems]
+        troubles = [*self._troubles.sentences(), *itertools.chain.from_iterable(self._problems.values())]
         if told["failed"] or told["dropped"]:
             lost = f"{told['failed'] + told['dropped']} notifications were lost: {told['last_error']}"
             troubles.append(lost)
@@ -300,12 +302,12 @@ class Pipeline:
             self._events.emit("fix", msgspec.to_builtins(fixes.public(fix)))
         for fix in acted.planned:
             if fix.id not in started:
-                self._notifier.tell("proposal", _summary(fix))
+                self._notifier.tell("proposal", summary(fix))
         for fix, verdict in acted.judged:
             self._events.emit("verdict", {"fix": fix.ref, "state": fix.state, **msgspec.to_builtins(verdict)})
         for fix in acted.ended:
             if fix.state == "rolled_back":
-                self._notifier.tell("rolled_back", _summary(fix))
+                self._notifier.tell("rolled_back", summary(fix))
         if acted.published:
             self._events.emit("policy", {"version": self._policy.version})
 
@@ -337,95 +339,13 @@ class Pipeline:
             return
         found = rules.load("fix", [self._home.rules])
         self._fix_rules = {rule.id: rule for rule in found.rules}
-        self._problems = [str(problem) for problem in found.problems]
+        self._problems["fix"] = [str(problem) for problem in found.problems]
         self._rules_seen = seen
 
     def _classifier(self) -> Classifier:
         found = rules.load("classify", [self._home.rules])
-        self._problems += [str(problem) for problem in found.problems]
+        self._problems["classify"] = [str(problem) for problem in found.problems]
         return Classifier(found.rules)
-
-    # --- what people decide
-
-    def approve(self, fix_id: str, who: str, now: bool = False) -> Fix:
-        """Let a fix start: the same checks and canary as a safe one; with `now` for everyone at once, unverified.
-
-        Raises:
-            NotFoundError: there is no such fix.
-            ConflictError: it is past this, or advice only.
-        """
-        at = clock.now()
-        return self._decide(
-            fix_id, lambda conn: apply.approve(conn, fixes.get(conn, fixes.number(fix_id)), who, at, at_once=now)
-        )
-
-    def reject(self, fix_id: str, who: str) -> Fix:
-        """Say no to a proposal; it does not come again.
-
-        Raises:
-            NotFoundError: there is no such fix.
-            ConflictError: it is applied already, or over.
-        """
-        at = clock.now()
-        return self._decide(fix_id, lambda conn: apply.reject(conn, fixes.get(conn, fixes.number(fix_id)), who, at))
-
-    def rollback(self, fix_id: str, who: str) -> Fix:
-        """Take an applied fix back: the policy without it is published when this returns.
-
-        Raises:
-            NotFoundError: there is no such fix.
-            ConflictError: it is not applied.
-        """
-        at = clock.now()
-        return self._decide(fix_id, lambda conn: rollback.one(conn, fix_id, who, at))
-
-    def rollback_all(self, who: str) -> list[Fix]:
-        """Take back everything that is applied, newest first."""
-        at = clock.now()
-        rows = self._change(lambda conn: rollback.everything(conn, who, at))
-        with self._store.read() as conn:
-            return [fixes.get_fix(conn, row.ref) for row in rows]
-
-    def pause(self, who: str) -> bool:
-        """Apply nothing until `resume`; what is live stays. True: paused."""
-        return self._change(lambda conn: acting.set_paused(conn, who, on=True))
-
-    def resume(self, who: str) -> bool:
-        """Apply fixes again. False: not paused."""
-        return self._change(lambda conn: acting.set_paused(conn, who, on=False))
-
-    def merge(self, a: str, b: str, who: str) -> Issue:
-        """Two issues are the same thing, for ever.
-
-        Raises:
-            NotFoundError, InvalidInputError: as `store.issues.merge`.
-        """
-        return self._issues(lambda conn: [issues.merge(conn, a, b, who)])[0]
-
-    def split(self, a: str, who: str) -> list[Issue]:
-        """An issue holds different things; what stayed and what was made.
-
-        Raises:
-            NotFoundError, ConflictError: as `store.issues.split`.
-        """
-        return self._issues(lambda conn: list(issues.split(conn, a, who)))
-
-    def set_issue_state(self, issue_id: str, state: str, who: str) -> Issue:
-        """A person resolves, ignores or reopens an issue.
-
-        Raises:
-            NotFoundError, InvalidInputError: as `store.issues.set_state`.
-        """
-        return self._issues(lambda conn: [issues.set_state(conn, issue_id, state, who).id])[0]
-
-    def _decide(self, fix_id: str, step: Callable[[Connection], FixRow]) -> Fix:
-        row = self._change(step)
-        with self._store.read() as conn:
-            found = fixes.get_fix(conn, fix_id)
-        self._events.emit("fix", msgspec.to_builtins(found))
-        if row.state == "rolled_back":
-            self._notifier.tell("rolled_back", _summary(row))
-        return found
 
     def _change(self, step: Callable[[Connection], T]) -> T:
         """A person's step, what the gate makes of it, and the policy that follows, in one transaction."""
@@ -444,16 +364,6 @@ class Pipeline:
             self._tell(acted)
             self._stage("proposals", CycleReport(), lambda: self._write_proposals(CycleReport()), rest=False)
         return done
-
-    def _issues(self, step: Callable[[Connection], list[str]]) -> list[Issue]:
-        with self._lock:
-            refs = self._store.write(step)
-        with self._store.read() as conn:
-            found = [issues.get_issue(conn, ref) for ref in refs]
-        for issue in found:
-            self._events.emit("issue", msgspec.to_builtins(issue))
-        self._wake.set()
-        return found
 
     # --- what others tell us, in their threads
 
@@ -476,22 +386,6 @@ class Pipeline:
         self._troubles.worked("worker")
         if merged:
             self._wake.set()
-
-
-def _summary(fix: FixRow) -> dict[str, Any]:
-    """What a notification says: ids and declared keys, never the text of an event."""
-    return {
-        "id": fix.ref,
-        "state": fix.state,
-        "title": fix.title,
-        "rule": fix.rule,
-        "issue": f"i{fix.issue}",
-        "category": fix.category,
-        "source": fix.source,
-        "task": fix.task,
-        "change": msgspec.to_builtins(fix.change),
-        "verdict": fix.verdict.outcome if fix.verdict else None,
-    }
 
 
 def _outcome(outcome: Outcome) -> dict[str, Any]:

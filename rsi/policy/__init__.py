@@ -6,6 +6,7 @@ from rsi.policy.expiry import decay, expires
 from rsi.policy.knobs import clean
 from rsi.policy.patch import merge_patch
 from rsi.policy.scopes import Effective, Prepared, effective
+from rsi.policy.tasks import mask_task
 
 __all__ = [
     "Document",
@@ -16,6 +17,7 @@ __all__ = [
     "decay",
     "effective",
     "expires",
+    "mask_task",
     "merge_patch",
     "read",
 ]

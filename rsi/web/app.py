@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
@@ -57,13 +57,11 @@ def create_app(
     doors = [entry for intake in intakes for entry in entries_of(intake, pipeline.submit)]
     entries = (*doors, *ENTRIES)
     guard = Guard(config, secret or home.secret(), port, host)
-    app = Starlette(
-        routes=list(_routes(entries, guard)),
-        middleware=[Middleware(Gate, guard=guard)],
-        exception_handlers=_HANDLERS,
-    )
+    app = Starlette(routes=list(_routes(entries, guard)))
     app.router.redirect_slashes = False
     app.router.default = guard.around(app.router.not_found)
+    # Starlette's own stack would answer 500 and then raise all the same: the server resets the connection
+    app.middleware_stack = Gate(ExceptionMiddleware(app.router, handlers=_HANDLERS), guard)
     app.state.context = Context(pipeline, pipeline.store, config, home, live, status or pipeline.status, entries)
     app.state.closing = live
     return app
@@ -97,9 +95,9 @@ async def _unreadable(_request: Request, error: Exception) -> Response:
     return refusal(400, str(error) or "the connection ended before the body did")
 
 
-async def _failed(request: Request, _error: Exception) -> Response:
-    """The border: counted, told as 500; Starlette raises the error further, and the server logs it."""
-    log.error("%s %s failed", request.method, request.url.path)
+async def _failed(request: Request, error: Exception) -> Response:
+    """The border: counted, logged, and told as 500."""
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     context_of(request).counts["500"] += 1
     return refusal(500, "an error of ours; the daemon's log says more")
 

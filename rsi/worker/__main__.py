@@ -88,6 +88,13 @@ def _serve(requests: BinaryIO, replies: BinaryIO, idle_s: float) -> None:
         wire.write(replies, reply)
 
 
+def _stand_back() -> None:
+    """Similarity is a luxury: it runs where nobody else wants the processor (Linux), or at least behind them."""
+    os.nice(NICENESS)
+    if hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
 def main() -> None:
     """Serve until idle, the end of stdin, or the parent's death."""
     options = argparse.ArgumentParser(prog="python -m rsi.worker", description=__doc__)
@@ -96,7 +103,7 @@ def main() -> None:
     given = options.parse_args()
     _die_with(given.parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the daemon, which then closes the pipe
-    os.nice(NICENESS)
+    _stand_back()
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     with suppress(BrokenPipeError):

@@ -420,3 +420,9 @@ def test_rsi_yaml_may_say_what_is_idempotent(home: Any, daemon: Any, make_client
     search()
     told = wait_for(lambda: [query for query in daemon.policy_queries if query.get("task") == "search"])
     assert "retry" in told[0]["enforces"].split(",")
+
+
+def test_ids_in_a_tasks_name_do_not_make_every_call_its_own_task(world: World) -> None:
+    with step("order 12345", client=world.client):
+        guard("page 17", client=world.client)(lambda: None)()
+    assert {item["task"] for item in world.reported()} == {"order <n>", "page <n>"}
