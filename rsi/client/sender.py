@@ -22,6 +22,7 @@ from rsi.client.transport import UnreachableError
 QUEUE_SIZE: Final = 10_000  # some 10 MB of outcomes at most; minutes of a busy agent
 BATCH: Final = 500
 LINGER_S: Final = 0.05  # outcomes come in flocks; this gathers one and is not felt
+AWAY_LINGER_S: Final = 0.25  # for the spool: nobody waits for it, and a file is opened less often
 IDLE_S: Final = 30.0  # how often an idle sender looks at the spool and its registrations
 FIRST_PAUSE_S: Final = 0.5
 MAX_PAUSE_S: Final = 30.0
@@ -147,7 +148,7 @@ class Sender:
             self._pause = 0.0
         self._asleep = False
         self._signal.clear()
-        self._urgent.wait(LINGER_S)
+        self._urgent.wait(AWAY_LINGER_S if self._pause else LINGER_S)
 
     def _turn(self, link: Link, encoder: Encoder) -> None:
         flushers, self._flushers = self._flushers, []

@@ -52,7 +52,7 @@ class Spool:
         room = self._max - sum(size for _, size in self._files())
         fitting = _fit(lines, room)
         if fitting:
-            self._write(b"".join(line + b"\n" for line in lines[:fitting]))
+            self._write(b"\n".join((*lines[:fitting], b"")))
         return len(lines) - fitting
 
     def _write(self, content: bytes) -> None:
@@ -134,6 +134,8 @@ class Spool:
 
 
 def _fit(lines: Sequence[bytes], room: int) -> int:
+    if sum(map(len, lines)) + len(lines) <= room:
+        return len(lines)
     for number, line in enumerate(lines):
         room -= len(line) + 1
         if room < 0:

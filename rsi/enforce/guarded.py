@@ -50,6 +50,8 @@ class Guarded:
         options = self.options
         if outer is not None:
             return Run(client.new_id(), options.task, outer=outer, client_id=client.id)
+        if options.session is None and options.user is None:
+            return Run(client.new_id(), options.task, client_id=client.id)
         session = user = None
         if options.session is not None:
             session = _text(options.session, args, kwargs, client.tally)

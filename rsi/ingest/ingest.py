@@ -94,7 +94,7 @@ class Ingest:
             if isinstance(item, Refused):
                 refused.append((index, item))
                 continue
-            ident = item.id or (f"{prefix}:{index}" if prefix else fresh_id())
+            ident = item.id or (f"{prefix}:{index}" if prefix else fresh_id(arrived))
             try:
                 take(normalise(item, where, ident, arrived))
             except InvalidInputError as error:
@@ -107,29 +107,16 @@ class Ingest:
         rejected = [Rejected(index, self._normaliser.reason(item.error)) for index, item in refused]
         if refused:
             self._keep(door, rejected, refused)
-        receipt: Future[Receipt] = Future()
-        receipt.set_running_or_notify_cancel()  # who stops waiting does not stop the store
-        # With nothing to store, an empty job waits in the writer behind the rejects.
-        stored = self._store.add_outcomes(outcomes, arrived) if outcomes else self._store.submit(_nothing)
-        stored.add_done_callback(lambda done: self._answer(receipt, done, outcomes, rejected))
-        return receipt
+        # with nothing to store it waits in the writer all the same, behind the rejects
+        return self._store.add_outcomes(outcomes, arrived, then=lambda fresh: self._receipt(fresh, outcomes, rejected))
 
-    def _answer(
-        self, receipt: Future[Receipt], done: Future[list[bool]], outcomes: list[Outcome], rejected: list[Rejected]
-    ) -> None:
+    def _receipt(self, fresh: list[bool], outcomes: list[Outcome], rejected: list[Rejected]) -> Receipt:
         """In the store's thread, once durable."""
-        error = done.exception()
-        if error is not None:
-            receipt.set_exception(error)
-            return
-        fresh = done.result()
         new = sum(fresh)
         with self._lock:
             self._counts["accepted"] += new
             self._counts["duplicates"] += len(fresh) - new
             self._counts["rejected"] += len(rejected)
-        ids = [outcome.id for outcome in outcomes]
-        receipt.set_result(Receipt(accepted=new, duplicates=len(fresh) - new, rejected=rejected, ids=ids))
         if new and self._on_stored is not None:
             try:
                 self._on_stored(outcomes if new == len(fresh) else list(compress(outcomes, fresh)))
@@ -137,6 +124,8 @@ class Ingest:
                 log.exception("a listener failed on %d new outcomes", new)
                 with self._lock:
                     self._counts["listener_failures"] += 1
+        ids = [outcome.id for outcome in outcomes]
+        return Receipt(accepted=new, duplicates=len(fresh) - new, rejected=rejected, ids=ids)
 
     def _refuse_all(self, batch: Batch, error: InvalidInputError) -> None:
         """A whole request or file that could not be read: kept as one."""
@@ -160,10 +149,6 @@ class Ingest:
                 rejects.add(conn, door, name, reason, text)
 
         self._store.submit(write).add_done_callback(_log_failure)
-
-
-def _nothing(_conn: Connection) -> list[bool]:
-    return []
 
 
 def _log_failure(done: Future[None]) -> None:

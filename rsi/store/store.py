@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar, overload
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -97,12 +97,27 @@ class Store:
         """
         return self._waited().submit(job).result()
 
-    def add_outcomes(self, rows: Sequence[Outcome], arrived: float | None = None) -> Future[list[bool]]:
+    @overload
+    def add_outcomes(self, rows: Sequence[Outcome], arrived: float | None = None) -> Future[list[bool]]: ...
+
+    @overload
+    def add_outcomes(
+        self, rows: Sequence[Outcome], arrived: float | None = None, *, then: Callable[[list[bool]], T]
+    ) -> Future[T]: ...
+
+    def add_outcomes(
+        self,
+        rows: Sequence[Outcome],
+        arrived: float | None = None,
+        *,
+        then: Callable[[list[bool]], Any] | None = None,
+    ) -> Future[Any]:
         """Store outcomes and count the final tasks among them; the hot path.
 
         Args:
             rows: one batch.
             arrived: when they came in, epoch seconds; now if omitted.
+            then: makes the future's result of the flags, in the writer's thread: one future instead of two.
 
         Returns:
             per row, once durable: True = new, False = the same id of that source was there, or stood earlier.
@@ -111,7 +126,7 @@ class Store:
             InvalidInputError: one cannot be written as JSON; names it. Nothing was stored.
         """
         when = clock.now() if arrived is None else arrived
-        return self._writing().add(outcomes.batch_of(rows, self.project, when))
+        return self._writing().add(outcomes.batch_of(rows, self.project, when), then)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

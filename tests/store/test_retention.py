@@ -123,7 +123,7 @@ def test_settled_units_of_closed_trials_leave_with_the_window(store, state, sett
         )  # fmt: skip
         conn.execute(
             insert(trial_units).values(
-                fix=1, unit="u", stage=1, arm="fixed", f=0.5, started=NOW - 90 * DAY, settled=settled
+                fix=1, unit="u", stage=1, arm="fixed", f=0.5, place=1, started=NOW - 90 * DAY, settled=settled
             )
         )
 

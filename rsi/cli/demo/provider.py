@@ -20,8 +20,8 @@ from rsi import clock
 CALM_S: Final = 1.0
 BURST_S: Final = 0.15
 RETRY_AFTER_S: Final = 1
-SHARE_503: Final = 0.08
-SHARE_SLOW: Final = 0.04
+SHARE_503: Final = 0.12
+SHARE_SLOW: Final = 0.05
 HEALTHY_S: Final = (0.12, 0.20)  # what a good answer takes
 SLOW_S: Final = 1.5  # longer than the agents wait
 
