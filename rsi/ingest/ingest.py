@@ -19,6 +19,7 @@ from rsi.ingest import parse as parsing
 from rsi.ingest.normalise import Normaliser, fresh_id
 from rsi.ingest.parse import Parsed, Refused
 from rsi.ingest.tasks import TaskNames
+from rsi.ingest.together import Together, Waiting
 from rsi.ingest.wire import encode
 from rsi.model import Batch, Outcome, Receipt, Rejected
 from rsi.redact import Redactor
@@ -54,6 +55,7 @@ class Ingest:
             known = [(scope.source, scope.task) for scope in rollups.scopes(conn, since_hour=0)]
         self._tasks = TaskNames(known, config.limits.tasks_per_source)
         self._normaliser = Normaliser(Redactor(config.redact.extra), self._tasks, config.limits)
+        self._together = Together(store, self._stored)
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
 
@@ -108,24 +110,33 @@ class Ingest:
         if refused:
             self._keep(door, rejected, refused)
         # with nothing to store it waits in the writer all the same, behind the rejects
-        return self._store.add_outcomes(outcomes, arrived, then=lambda fresh: self._receipt(fresh, outcomes, rejected))
+        return self._together.add(Waiting(outcomes, rejected, arrived))
 
-    def _receipt(self, fresh: list[bool], outcomes: list[Outcome], rejected: list[Rejected]) -> Receipt:
-        """In the store's thread, once durable."""
-        new = sum(fresh)
+    def _stored(self, group: list[Waiting], fresh: list[bool]) -> list[Receipt]:
+        """In the store's thread, once durable: counts, tells the listener, and makes the receipts."""
+        receipts, at = [], 0
+        for waiting in group:
+            flags = fresh[at : at + len(waiting.outcomes)]
+            at += len(flags)
+            new = sum(flags)
+            ids = [outcome.id for outcome in waiting.outcomes]
+            receipts.append(Receipt(accepted=new, duplicates=len(flags) - new, rejected=waiting.rejected, ids=ids))
+        accepted = sum(fresh)
         with self._lock:
-            self._counts["accepted"] += new
-            self._counts["duplicates"] += len(fresh) - new
-            self._counts["rejected"] += len(rejected)
-        if new and self._on_stored is not None:
-            try:
-                self._on_stored(outcomes if new == len(fresh) else list(compress(outcomes, fresh)))
-            except Exception:  # the border to whoever listens: what is durable stays acknowledged
-                log.exception("a listener failed on %d new outcomes", new)
-                with self._lock:
-                    self._counts["listener_failures"] += 1
-        ids = [outcome.id for outcome in outcomes]
-        return Receipt(accepted=new, duplicates=len(fresh) - new, rejected=rejected, ids=ids)
+            self._counts["accepted"] += accepted
+            self._counts["duplicates"] += len(fresh) - accepted
+            self._counts["rejected"] += sum(len(waiting.rejected) for waiting in group)
+        if accepted and self._on_stored is not None:
+            self._listen(self._on_stored, [outcome for waiting in group for outcome in waiting.outcomes], fresh)
+        return receipts
+
+    def _listen(self, listener: OnStored, outcomes: list[Outcome], fresh: list[bool]) -> None:
+        try:
+            listener(outcomes if all(fresh) else list(compress(outcomes, fresh)))
+        except Exception:  # the border to whoever listens: what is durable stays acknowledged
+            log.exception("a listener failed on %d new outcomes", sum(fresh))
+            with self._lock:
+                self._counts["listener_failures"] += 1
 
     def _refuse_all(self, batch: Batch, error: InvalidInputError) -> None:
         """A whole request or file that could not be read: kept as one."""

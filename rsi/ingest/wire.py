@@ -22,7 +22,7 @@ Key = str | Annotated[int, Meta(ge=-_MAX_INT, le=_MAX_INT)]
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
 
 
-class WireError(msgspec.Struct, forbid_unknown_fields=True):
+class WireError(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """`error` as an object."""
 
     type: str | None = None
@@ -31,7 +31,7 @@ class WireError(msgspec.Struct, forbid_unknown_fields=True):
     status: Annotated[int, Meta(ge=0, le=999)] | None = None
 
 
-class WireFix(msgspec.Struct):
+class WireFix(msgspec.Struct, gc=False):
     """One experiment that the unit was in. Unknown fields are ignored: a newer client may say more."""
 
     id: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -41,8 +41,8 @@ class WireFix(msgspec.Struct):
     enforced: bool = True
 
 
-class Wire(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """One outcome as sent. `None` is absent."""
+class Wire(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True, gc=False):
+    """One outcome as sent. `None` is absent. JSON has no cycles: the collector need not look at thousands of these."""
 
     id: Id | None = None
     ts: float | str | None = None
