@@ -70,7 +70,7 @@ class VerifyConfig(_Section, frozen=True, kw_only=True):
     """How a fix proves itself. Durations accept seconds or `30m`, `24h`, `14d`."""
 
     ramp: Annotated[list[_OpenShare], msgspec.Meta(min_length=1)] = msgspec.field(default_factory=lambda: [0.5])
-    silent_after: float = 1800.0
+    silent_after: _Positive = 1800.0
     max_days: _Positive = 14.0
     holdout: _Share = 0.05
     holdout_days: _Positive = 14.0
@@ -165,7 +165,7 @@ class Config(_Section, frozen=True, kw_only=True):
     redact: RedactConfig = RedactConfig()
     auth: AuthConfig = AuthConfig()
     limits: Limits = Limits()
-    client_ttl: float = 86_400.0
+    client_ttl: _Positive = 86_400.0
     store: StoreConfig = StoreConfig()
     worker: WorkerConfig = WorkerConfig()
 
@@ -222,16 +222,24 @@ def parse(raw: object, *, where: str = CONFIG_FILE) -> Config:
     """
     if not isinstance(raw, dict):
         raise ConfigError(f"{where}: expected a mapping of settings, got {type(raw).__name__}")
+    settings: dict[str, Any] = _as_written(raw)
     for keys in _DURATION_KEYS:
-        _to_seconds(raw, keys, where)
+        _to_seconds(settings, keys, where)
     try:
-        config = msgspec.convert(raw, Config)
+        config = msgspec.convert(settings, Config)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{where}: {str(error).replace('`$.', '`')}") from error
     _check_safe(config.fix.safe, where)
     return msgspec.structs.replace(
         config, fix=msgspec.structs.replace(config.fix, safe=[SAFE_ALIASES.get(k, k) for k in config.fix.safe])
     )
+
+
+def _as_written(value: Any) -> Any:
+    """YAML 1.1 reads the key `on` as true: here it is the word. A key with nothing behind it is not set."""
+    if isinstance(value, dict):
+        return {"on" if key is True else key: _as_written(item) for key, item in value.items() if item is not None}
+    return [_as_written(item) for item in value] if isinstance(value, list) else value
 
 
 def _to_seconds(raw: dict[str, Any], keys: tuple[str, ...], where: str) -> None:
@@ -248,7 +256,6 @@ def _to_seconds(raw: dict[str, Any], keys: tuple[str, ...], where: str) -> None:
 
 
 def _check_safe(words: list[str], where: str) -> None:
-
     for word in words:
         if word not in KNOBS and word not in SAFE_ALIASES:
             allowed = ", ".join((*KNOBS, *SAFE_ALIASES))

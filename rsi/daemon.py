@@ -15,7 +15,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from types import FrameType
 from typing import Any, Final, Self
@@ -191,8 +191,17 @@ class Daemon:
             "troubles": troubles,
         }
 
-    def serve(self, host: str, port: int) -> None:
-        """Run until SIGTERM or SIGINT, then drain, commit and return."""
+    def serve(self, host: str, port: int, *, listening: Callable[[str], None] | None = None) -> None:
+        """Run until SIGTERM or SIGINT, then drain, commit and return.
+
+        Args:
+            host: what to listen on; anything but loopback needs `auth.tokens`.
+            port: 0 is any free one.
+            listening: told the address once it is ours.
+
+        Raises:
+            ConfigError: the address is taken, or may not be listened on.
+        """
         check_exposure(host, self.config)
         sock = listen(host, port)
         sys.setswitchinterval(SWITCH_S)
@@ -219,9 +228,11 @@ class Daemon:
         self.pipeline.start()
         for intake in self.intakes:
             intake.start(self.pipeline.submit)
-        self._announce(host, bound)
-        log.info("up", extra={"url": f"http://{host}:{bound}", "home": str(self.home.path)})
         try:
+            url = self._announce(host, bound)
+            if listening is not None:
+                listening(url)
+            log.info("up", extra={"url": url, "home": str(self.home.path)})
             with asyncio.Runner(loop_factory=_event_loop) as runner:
                 runner.run(self._serve(server, app, sock))
         finally:
@@ -251,10 +262,11 @@ class Daemon:
         except RSIError as error:
             log.warning("prune failed: %s", error)
 
-    def _announce(self, host: str, port: int) -> None:
-        shown = f"[{host}]" if ":" in host else host
+    def _announce(self, host: str, port: int) -> str:
+        """Say in `.rsi/daemon.json` where we are; the address."""
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         about = {
-            "url": f"http://{shown}:{port}",
+            "url": url,
             "pid": os.getpid(),
             "home": str(self.home.path),
             "version": rsi.__version__,
@@ -262,6 +274,7 @@ class Daemon:
         fresh = self.home.daemon_json.with_suffix(".tmp")
         fresh.write_text(json.dumps(about), encoding="utf-8")
         fresh.replace(self.home.daemon_json)
+        return url
 
 
 def _event_loop() -> asyncio.AbstractEventLoop:

@@ -189,6 +189,20 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
 
 
+class Cost(msgspec.Struct, frozen=True, kw_only=True):
+    """What a fix costs against what it saves, over the `tasks` that ended with it while there was a control arm.
+
+    Estimates: these tasks against as many at the control arm's rates. Negative is less than without the fix; `None`
+    is not known (nobody reported tokens, or how long it took).
+    """
+
+    tasks: int = 0
+    failures_avoided: float = 0.0
+    extra_calls: float = 0.0
+    extra_tokens: float | None = None
+    extra_s: float | None = None
+
+
 class Fix(msgspec.Struct, frozen=True, kw_only=True):
     """A change with its reason, its evidence and its verdict (contract §4, Fix)."""
 
@@ -205,6 +219,7 @@ class Fix(msgspec.Struct, frozen=True, kw_only=True):
     change: Change
     evidence: dict[str, Any] = {}
     verdict: Verdict | None = None
+    cost: Cost | None = None  # None: it was never tried
     rails: list[str] = []  # why it is not applied, one sentence per rail that said no
     journal: list[dict[str, Any]] = []
     created_at: str

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import click
 import msgspec
 
-from rsi.cli.options import Place, as_json, place, print_json
+from rsi.cli.options import Place, as_json, harmless, place, print_json
 from rsi.cli.remote import running
 
 WHO = "person:cli"
@@ -28,13 +29,17 @@ def _do(place: Place, path: str, body: dict[str, Any], local: Callable[[Any], An
         return msgspec.to_builtins(done)
 
 
+def _at(what: str, ident: str, verb: str) -> str:
+    return f"/v1/{what}/{quote(ident, safe='')}/{verb}"
+
+
 def _say(place: Place, done: Any, *, as_json: bool) -> None:
     if as_json:
         print_json(done)
     elif not place.quiet:
         click.echo(f"{done.get('id', '')} {done.get('state', '')}".strip())
         for rail in done.get("rails", ()):
-            click.echo(f"  waits: {rail}")
+            click.echo(f"  waits: {harmless(rail)}")
 
 
 @click.command()
@@ -49,7 +54,7 @@ def approve(place: Place, fix_id: str, now: bool, as_json: bool) -> None:
     Example:
       rsi approve f12
     """
-    done = _do(place, f"/v1/fixes/{fix_id}/approve", {"now": now}, lambda p: p.approve(fix_id, WHO, now=now))
+    done = _do(place, _at("fixes", fix_id, "approve"), {"now": now}, lambda p: p.approve(fix_id, WHO, now=now))
     _say(place, done, as_json=as_json)
 
 
@@ -64,7 +69,7 @@ def reject(place: Place, fix_id: str, as_json: bool) -> None:
     Example:
       rsi reject f12
     """
-    _say(place, _do(place, f"/v1/fixes/{fix_id}/reject", {}, lambda p: p.reject(fix_id, WHO)), as_json=as_json)
+    _say(place, _do(place, _at("fixes", fix_id, "reject"), {}, lambda p: p.reject(fix_id, WHO)), as_json=as_json)
 
 
 @click.command()
@@ -86,10 +91,10 @@ def rollback(place: Place, fix_id: str | None, everything: bool, as_json: bool) 
         done = _do(place, "/v1/fixes/all/rollback", {}, lambda p: {"fixes": p.rollback_all(WHO)})
         if as_json:
             print_json(done)
-        else:
+        elif not place.quiet:
             click.echo(f"{len(done['fixes'])} fixes rolled back")
         return
-    _say(place, _do(place, f"/v1/fixes/{fix_id}/rollback", {}, lambda p: p.rollback(fix_id, WHO)), as_json=as_json)
+    _say(place, _do(place, _at("fixes", fix_id, "rollback"), {}, lambda p: p.rollback(fix_id, WHO)), as_json=as_json)
 
 
 @click.command()
@@ -102,7 +107,8 @@ def pause(place: Place) -> None:
       rsi pause
     """
     _do(place, "/v1/pause", {}, lambda p: {"paused": p.pause(WHO)})
-    click.echo("paused: no fix is applied until `rsi resume`")
+    if not place.quiet:
+        click.echo("paused: no fix is applied until `rsi resume`")
 
 
 @click.command()
@@ -115,7 +121,8 @@ def resume(place: Place) -> None:
       rsi resume
     """
     _do(place, "/v1/resume", {}, lambda p: {"paused": p.resume(WHO)})
-    click.echo("resumed")
+    if not place.quiet:
+        click.echo("resumed")
 
 
 @click.command()
@@ -164,5 +171,5 @@ def state(place: Place, issue_id: str, to: str, as_json: bool) -> None:
     Example:
       rsi state i3 ignored
     """
-    done = _do(place, f"/v1/issues/{issue_id}/state", {"state": to}, lambda p: p.set_issue_state(issue_id, to, WHO))
+    done = _do(place, _at("issues", issue_id, "state"), {"state": to}, lambda p: p.set_issue_state(issue_id, to, WHO))
     _say(place, done, as_json=as_json)

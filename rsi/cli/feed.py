@@ -5,24 +5,27 @@ from __future__ import annotations
 import gzip
 import os
 import sys
+import zlib
 from pathlib import Path
 from typing import Any, Final, Self
 
 import click
 import msgspec
 
-from rsi.cli.options import Place, as_json, place, print_json
+from rsi.cli.options import Place, as_json, harmless, place, print_json
 from rsi.cli.remote import RefusedError, Remote, running
-from rsi.errors import RSIError
+from rsi.errors import InvalidInputError, RSIError
 from rsi.model import Batch, Receipt, Rejected
 
 #: Outcomes per request: large enough for the group commit, small enough for a moving progress bar.
 SLICE: Final = 500
+GZIP: Final = b"\x1f\x8b"
 
 
 @click.command()
 @click.argument("task")
-@click.option("--ok/--fail", "success", required=True, default=None, help="How it ended.")
+@click.option("--ok", is_flag=True, help="It worked.")
+@click.option("--fail", is_flag=True, help="It did not.")
 @click.option("--error", help="The error text; - reads it from standard input.")
 @click.option("--source", help="Which agent (default: $RSI_SOURCE, else the home's name).")
 @click.option("--kind", type=click.Choice(["task", "step", "tool", "llm"]), default="task", show_default=True)
@@ -31,15 +34,17 @@ SLICE: Final = 500
 @click.option("--model")
 @as_json
 @place
-def observe(place: Place, task: str, success: bool, error: str | None, as_json: bool, **given: Any) -> None:
-    """Report one outcome.
+def observe(place: Place, task: str, ok: bool, fail: bool, error: str | None, as_json: bool, **given: Any) -> None:
+    """Report one outcome: --ok or --fail.
 
     \b
     Example:
       rsi observe search --fail --error "429 Too Many Requests"
       tail -1 err.log | rsi observe build --fail --error -
     """
-    item: dict[str, Any] = {"task": task, "success": success, "id": given.pop("ident"), **given}
+    if ok == fail:
+        raise click.UsageError("say how it ended: --ok or --fail")
+    item: dict[str, Any] = {"task": task, "success": ok, "id": given.pop("ident"), **given}
     item["source"] = item.get("source") or os.environ.get("RSI_SOURCE") or place.home.path.name
     item["error"] = sys.stdin.read() if error == "-" else error
     line = msgspec.json.encode({key: value for key, value in item.items() if value is not None})
@@ -76,8 +81,11 @@ def ingest(place: Place, files: tuple[str, ...], as_json: bool) -> None:
 def _lines(name: str) -> list[bytes]:
     """The outcomes of one file, each as a line of JSON (or of what should have been JSON)."""
     raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-    if name.endswith(".gz"):
-        raw = gzip.decompress(raw)
+    if raw.startswith(GZIP) or name.endswith(".gz"):
+        try:
+            raw = gzip.decompress(raw)
+        except (OSError, EOFError, zlib.error) as error:
+            raise InvalidInputError(f"{name}: not readable as gzip: {error}; nothing of it was taken") from error
     try:
         found = msgspec.json.decode(raw)
     except msgspec.DecodeError:
@@ -137,6 +145,6 @@ def _answer(place: Place, receipt: Receipt, *, as_json: bool) -> None:
     elif not place.quiet:
         click.echo(f"{receipt.accepted} accepted, {receipt.duplicates} duplicates, {len(receipt.rejected)} rejected")
     for rejected in receipt.rejected if not as_json else []:
-        click.echo(f"rejected {rejected.index}: {rejected.error}", err=True)
+        click.echo(f"rejected {rejected.index}: {harmless(rejected.error)}", err=True)
     if receipt.rejected:
         click.get_current_context().exit(1)

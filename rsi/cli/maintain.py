@@ -132,6 +132,6 @@ def prune(place: Place, as_json: bool) -> None:
         finally:
             store.close()
     if as_json:
-        print_json(pruned)
-    else:
+        print_json(pruned._asdict())
+    elif not place.quiet:
         click.echo(f"{pruned.rows} outcomes deleted; {pruned.bytes_before} → {pruned.bytes_after} bytes")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -14,6 +15,10 @@ import msgspec
 from rsi.config import Config, Home, find_home, load
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+#: What a terminal obeys: escape sequences (ECMA-48 §5.3, §5.6), other control characters, changes of direction.
+_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -29,15 +34,16 @@ class Place(msgspec.Struct, frozen=True):
 
 
 def place(command: F) -> F:
-    """Give `command` a `place`, from `--home` before or after the verb."""
+    """Give `command` a `place`, from `--home` and `--quiet` before or after the verb."""
 
     @click.option("--home", "home_after", metavar="DIR", help="The project's folder.")
+    @click.option("--quiet", "quiet_after", is_flag=True, help="Print results only.")
     @click.pass_context
     @functools.wraps(command)
-    def wrapped(ctx: click.Context, /, home_after: str | None, **arguments: Any) -> Any:
+    def wrapped(ctx: click.Context, /, home_after: str | None, quiet_after: bool, **arguments: Any) -> Any:
         given = ctx.find_root().obj or {}
         home = Home(find_home(home_after or given.get("home")))
-        return ctx.invoke(command, place=Place(home, bool(given.get("quiet"))), **arguments)
+        return ctx.invoke(command, place=Place(home, quiet_after or bool(given.get("quiet"))), **arguments)
 
     return wrapped  # type: ignore[return-value]
 
@@ -57,8 +63,14 @@ def styled(text: str, **style: Any) -> str:
     return click.style(text, **style)
 
 
+def harmless(text: object) -> str:
+    """What somebody reported, for a terminal: nothing in it moves a cursor, sets a title or changes a colour."""
+    return _CONTROL.sub("?", _SEQUENCE.sub("", str(text)))
+
+
 def table(rows: list[list[str]], header: list[str]) -> None:
-    """Columns padded to their widest cell; the last one runs free."""
+    """Columns padded to their widest cell; the last one runs free. Cells are one line each, and `harmless`."""
+    rows = [[" ".join(harmless(cell).split()) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header) - 1)]
     for number, row in enumerate([header, *rows]):
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)] + [row[-1]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -18,14 +19,32 @@ from rsi.errors import InvalidInputError
 KINDS = ("classify", "fix")
 
 
-class Text(msgspec.Struct, frozen=True):
-    """One line of input: what `classify` takes; `error` is another word for `text`."""
+class Failed(msgspec.Struct, frozen=True):
+    """`error` as an outcome may have it."""
 
-    text: str = ""
-    error: str = ""
+    message: str | None = None
+    type: str | None = None
+    status: int | None = None
+
+
+class Text(msgspec.Struct, frozen=True):
+    """One line of input: what `classify` takes; `error` is another word for `text`, or an outcome's object."""
+
+    text: str | None = None
+    error: str | Failed | None = None
     error_type: str | None = None
     status: int | None = None
     provider: str | None = None
+
+    def flat(self) -> Text:
+        """The same with `text`, `error_type` and `status` taken from `error` where they are not said."""
+        error = self.error if isinstance(self.error, Failed) else Failed(message=self.error)
+        return Text(
+            text=self.text or error.message or "",
+            error_type=self.error_type or error.type,
+            status=self.status if self.status is not None else error.status,
+            provider=self.provider,
+        )
 
 
 class Classified(msgspec.Struct, frozen=True):
@@ -59,7 +78,7 @@ def classify(place: Place, files: tuple[str, ...]) -> None:
     redactor = Redactor(place.config.redact.extra)
     with _known(place) as issue_of:
         for found in _texts(files):
-            text = redactor.text(found.text or found.error)
+            text = redactor.text(found.text or "")
             category = decide(text, found.error_type, found.status, found.provider)
             mark = fingerprint(text, found.error_type)
             answer = Classified(
@@ -87,9 +106,9 @@ def _known(place: Place) -> Iterator[Callable[[str, str], str | None]]:
 def _texts(files: Iterable[str]) -> Iterator[Text]:
     for name in files:
         if name == "-":
-            yield from _lines(name, sys.stdin)
+            yield from _lines(name, io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", errors="replace"))
         else:
-            with Path(name).open(encoding="utf-8", errors="replace") as file:
+            with Path(name).open(encoding="utf-8-sig", errors="replace") as file:
                 yield from _lines(name, file)
 
 
@@ -102,12 +121,21 @@ def _lines(name: str, file: TextIO) -> Iterator[Text]:
         except msgspec.DecodeError as error:
             message = f"{name}:{number}: expected a JSON string or an object with `text`: {error}"
             raise InvalidInputError(message) from error
-        yield Text(text=found) if isinstance(found, str) else found
+        yield Text(text=found) if isinstance(found, str) else found.flat()
 
 
 @click.group()
-def rules() -> None:
-    """What an error is and what to do about it, as data: list, check and test the rules."""
+@click.option("--home", metavar="DIR", help="The project's folder.")
+@click.pass_context
+def rules(ctx: click.Context, home: str | None) -> None:
+    """What an error is and what to do about it, as data: list, check and test the rules.
+
+    \b
+    Example:
+      rsi rules list
+    """
+    if home:
+        ctx.find_root().obj = {**(ctx.find_root().obj or {}), "home": home}
 
 
 @rules.command("list")

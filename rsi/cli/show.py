@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -10,10 +11,11 @@ import click
 import msgspec
 
 from rsi import clock
-from rsi.cli.options import Place, as_json, place, print_json, styled, table
+from rsi.cli.options import Place, as_json, harmless, place, print_json, styled, table
 from rsi.cli.remote import running
 from rsi.errors import NotFoundError
-from rsi.model import Fix, Health, Issue
+from rsi.model import Cost, Fix, Health, Issue, Policy
+from rsi.policy import mask_task
 
 COLOURS: Final = {"healthy": "green", "degraded": "yellow", "unhealthy": "red", "unknown": "white"}
 TITLE_WIDTH: Final = 70
@@ -61,9 +63,24 @@ def status(place: Place, as_json: bool) -> None:
 
 def _left_behind(place: Place) -> list[str]:
     about = place.home.daemon()
-    if about:
-        return [f"the daemon (pid {about.get('pid')}) ended without saying goodbye; `rsi up` takes over where it was"]
-    return []
+    if not about:
+        return []
+    pid = about.get("pid")
+    if _alive(pid):
+        return [f"the daemon (pid {pid}) runs and does not answer at {about.get('url')}; `kill {pid}` and `rsi up`"]
+    return [f"the daemon (pid {pid}) ended without saying goodbye; `rsi up` takes over where it was"]
+
+
+def _alive(pid: object) -> bool:
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _print_status(found: dict[str, Any]) -> None:
@@ -75,7 +92,7 @@ def _print_status(found: dict[str, Any]) -> None:
             plain = {key: value for key, value in part.items() if isinstance(value, int | float | str | bool)}
             click.echo(f"  {name}: " + ", ".join(f"{key} {value}" for key, value in plain.items()))
     for trouble in found["troubles"]:
-        click.echo(styled(f"! {trouble}", fg="yellow"))
+        click.echo(styled(f"! {harmless(trouble)}", fg="yellow"))
 
 
 @click.command()
@@ -112,7 +129,7 @@ def _health(place: Place, source: str | None) -> Health:
 
 def _print_health(found: Health, source: str | None) -> None:
     rows = [_health_row(source or "all", msgspec.to_builtins(found))]
-    rows += [_health_row(f"  {name}", part) for name, part in found.sources.items() if not source]
+    rows += [_health_row(f"  {harmless(name)}", part) for name, part in found.sources.items() if not source]
     for name, score, interval, n, state in rows:
         click.echo(f"{name:28} {score:>6}  {interval:15} n {n:>6}  {styled(state, fg=COLOURS.get(state, 'white'))}")
 
@@ -140,6 +157,7 @@ def issues(place: Place, limit: int, as_json: bool, **filters: str | None) -> No
     """
     from rsi.store import issues as stored
 
+    filters["task"] = mask_task(filters["task"]) if filters["task"] else None  # as it is stored
     with reading(place) as conn:
         found = stored.list_issues(conn, limit=limit, **filters)[0] if conn is not None else []
     if as_json:
@@ -180,15 +198,15 @@ def issue(place: Place, issue_id: str, as_json: bool) -> None:
 
 
 def _print_issue(found: Issue) -> None:
-    click.echo(styled(f"{found.id}  {found.title}", bold=True))
+    click.echo(styled(f"{found.id}  {harmless(found.title)}", bold=True))
     for name in ("category", "severity", "state", "trend", "task_type", "frequency", "unrecovered", "failure_rate",
                  "impact_score", "first_seen", "last_seen", "recurring", "why", "suggested_action"):  # fmt: skip
-        click.echo(f"  {name:16} {getattr(found, name)}")
-    click.echo(f"  {'sources':16} {', '.join(found.sources)}")
+        click.echo(f"  {name:16} {harmless(getattr(found, name))}")
+    click.echo(f"  {'sources':16} {harmless(', '.join(found.sources))}")
     for sample in found.sample_errors:
         click.echo("  sample (untrusted text):")
         for line in sample.splitlines():
-            click.echo(f"    | {click.unstyle(line)}")
+            click.echo(f"    | {harmless(line)}")
 
 
 @click.command()
@@ -244,15 +262,17 @@ def fix(place: Place, fix_id: str, as_json: bool) -> None:
 
 
 def _print_fix(found: Fix) -> None:
-    click.echo(styled(f"{found.id}  {found.title}", bold=True))
+    click.echo(styled(f"{found.id}  {harmless(found.title)}", bold=True))
     for name in ("state", "issue", "rule", "category", "source", "task", "knob", "safe"):
-        click.echo(f"  {name:10} {getattr(found, name)}")
+        click.echo(f"  {name:10} {harmless(getattr(found, name))}")
     click.echo(f"  {'change':10} {found.change.target}: {_plain(found.change.before)} → {_plain(found.change.after)}")
     click.echo(f"  {'evidence':10} {_plain(found.evidence)}")
     for rail in found.rails:
-        click.echo(styled(f"  not applied: {rail}", fg="yellow"))
+        click.echo(styled(f"  not applied: {harmless(rail)}", fg="yellow"))
     if found.verdict is not None:
         _print_verdict(found)
+    if found.cost is not None:
+        _print_cost(found.cost)
     for entry in found.journal:
         click.echo(f"  {entry.get('at')}  {entry.get('who')}  {entry.get('what')}")
 
@@ -267,6 +287,12 @@ def _print_verdict(found: Fix) -> None:
         f"{verdict.n_fixed} vs {verdict.n_control} units. {verdict.why}"
     )
     click.echo(f"  {'method':10} {verdict.method}; cannot exclude: {verdict.cannot_exclude}")
+
+
+def _print_cost(cost: Cost) -> None:
+    spent = {"calls": cost.extra_calls, "tokens": cost.extra_tokens, "s": cost.extra_s}
+    extra = ", ".join(f"{amount:+g} {unit}" for unit, amount in spent.items() if amount is not None)
+    click.echo(f"  {'cost':10} {extra} for {cost.failures_avoided:g} failures avoided in {cost.tasks} tasks")
 
 
 def _plain(value: object) -> str:
@@ -288,15 +314,20 @@ def policy(place: Place, source: str | None, task: str | None, as_json: bool) ->
     from rsi.fix import publish
 
     with reading(place) as conn:
-        found = publish.build(conn, place.config, clock.now()) if conn is not None else None
-    if found is not None and (source or task):
-        found = publish.narrow(found, source, task)
+        found = publish.build(conn, place.config, clock.now()) if conn is not None else _unpublished()
+    found = publish.narrow(found, source, mask_task(task) if task else None)
     if as_json:
-        print_json(found if found is not None else {"version": 0, "scopes": [], "experiments": []})
+        print_json(found)
         return
-    for scope in found.scopes if found is not None else []:
-        click.echo(f"{scope.source}/{scope.task}: {_plain(scope)}")
-    for one in found.experiments if found is not None else []:
-        click.echo(f"{one.state} {one.fix} {one.source}/{one.task} {one.fraction:.0%} fixed: {_plain(one.patch)}")
-    if found is None or not (found.scopes or found.experiments):
+    for scope in found.scopes:
+        click.echo(f"{harmless(scope.source)}/{harmless(scope.task)}: {_plain(scope)}")
+    for one in found.experiments:
+        where = harmless(f"{one.source}/{one.task}")
+        click.echo(f"{one.state} {one.fix} {where} {one.fraction:.0%} fixed: {_plain(one.patch)}")
+    if not (found.scopes or found.experiments):
         click.echo("the policy is empty: agents do what they did before")
+
+
+def _unpublished() -> Policy:
+    """What agents hear where no daemon ever ran."""
+    return Policy(version=0, valid_until=clock.iso(clock.now()), scopes=[], experiments=[])

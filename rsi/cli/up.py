@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+import os
 from typing import Final
 
 import click
@@ -42,10 +44,19 @@ def init(place: Place, yes: bool) -> None:
     ignore = home.path / ".gitignore"
     have = ignore.read_text(encoding="utf-8").splitlines() if ignore.exists() else []
     missing = [line for line in IGNORED if line not in have]
-    if missing and (yes or click.confirm(f"Add {', '.join(missing)} to .gitignore?", default=True)):
+    if missing and (yes or _agreed(place, f"Add {', '.join(missing)} to .gitignore?")):
         ignore.write_text("\n".join([*have, *missing]) + "\n", encoding="utf-8")
     if not place.quiet:
         click.echo(f"{home.path} is ready. Next: rsi up")
+
+
+def _agreed(place: Place, question: str) -> bool:
+    """Ask, if there is somebody to answer; a script is told how to say yes."""
+    if os.isatty(0):
+        return click.confirm(question, default=True)
+    if not place.quiet:
+        click.echo(f"{question} Say so with --yes.", err=True)
+    return False
 
 
 @click.command()
@@ -71,9 +82,7 @@ def up(place: Place, host: str, port: int, once: bool, as_json: bool) -> None:
     logs.configure(place.home.logs, to_terminal=not (once or place.quiet))
     with Daemon(place.home, config) as daemon:
         if not once:
-            if not place.quiet:
-                _greet(place, host, port)
-            daemon.serve(host, port)
+            daemon.serve(host, port, listening=None if place.quiet else partial(_greet, place))
             return
         report = daemon.once()
     if as_json:
@@ -88,5 +97,5 @@ def up(place: Place, host: str, port: int, once: bool, as_json: bool) -> None:
         click.echo(styled(f"! {trouble}", fg="yellow"))
 
 
-def _greet(place: Place, host: str, port: int) -> None:
-    click.echo(f"rsi watches {place.home.inbox} and listens on http://{host}:{port or '<any>'}  (Ctrl-C stops it)")
+def _greet(place: Place, url: str) -> None:
+    click.echo(f"rsi watches {place.home.inbox} and listens on {url}  (Ctrl-C stops it)")

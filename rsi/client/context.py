@@ -114,9 +114,8 @@ _CURRENT: Final[ContextVar[Run | None]] = ContextVar("rsi_run", default=None)
 current_run: Final = _CURRENT.get
 
 
-def enter_run(run: Run | None) -> Token[Run | None]:
-    """Make `run` the open one in this context; give the token to `leave_run`."""
-    return _CURRENT.set(run)
+#: Make a run (or `None`) the open one in this context; give the token to `leave_run`.
+enter_run: Final = _CURRENT.set
 
 
 def leave_run(token: Token[Run | None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -21,6 +22,9 @@ _MAX_OBJECT: Final = 1_000  # characters of a metadata value that is not JSON
 _NAME: Final = 64  # characters: up to here it is a name that comes again, and is looked at once
 _NAMES: Final = 2_048
 _NUMBERS: Final = frozenset({int, float, bool, type(None)})
+_REST: Final = tuple(field for field in TEXTS if field not in ("task", "source"))
+_rest: Final = attrgetter(*_REST)
+_NOTHING: Final = (None,) * len(_REST)
 _HEAVY: Final = ("metadata", "input", "output", "tags", "issues")
 
 
@@ -57,13 +61,15 @@ class Encoder:
     def _own(self, item: Item, lost: int) -> bytes:
         """What guard and step report: only some of its fields can hold a secret."""
         if item.duration_ms is not None:
-            item.duration_ms = round(item.duration_ms, 3)
+            item.duration_ms = int(item.duration_ms * 1000) / 1000  # microseconds; `round` takes three times as long
         if lost:
             item.metadata = {**(item.metadata or {}), "rsi_dropped": lost}
-        for field in TEXTS:
-            value = getattr(item, field)
-            if value is not None:
-                setattr(item, field, self._clean(value))
+        item.task, item.source = self._clean(item.task), self._clean(item.source)
+        rest = _rest(item)
+        if rest != _NOTHING:  # most calls work, and have no more to say
+            for field, value in zip(_REST, rest, strict=True):
+                if value is not None:
+                    setattr(item, field, self._clean(value))
         try:
             line = self._json.encode(item)
         except UnicodeEncodeError:

@@ -64,13 +64,14 @@ class Sender:
         self._stopping = False
         self._pause = 0.0  # seconds to wait before the daemon is tried again; 0: it is thought to be there
         self._last_pause = 0.0
-        self._reported = 0  # of the dropped, how many have been reported
+        self._refused = self._reported = 0  # dropped by a full queue, and how many of these have been reported
         self.link: Link | None = None
 
     def put(self, pending: Pending) -> None:
         """Queue; a full queue drops the newest, counted. Costs about a microsecond and never raises."""
         if len(self._queue) >= self._size or self._stopping:
-            self._tally.counts["dropped"] += 1
+            self._refused += 1
+            self._tally.count("dropped")
             return
         self._queue.append(pending)
         if self._asleep:
@@ -165,17 +166,17 @@ class Sender:
     def _take(self, encoder: Encoder, limit: int) -> list[bytes]:
         lines: list[bytes] = []
         while self._queue and len(lines) < limit:
-            dropped = self._tally.counts["dropped"]
-            line = encoder.line(self._queue.popleft(), dropped - self._reported)
+            refused = self._refused
+            line = encoder.line(self._queue.popleft(), refused - self._reported)
             if line is not None:
-                self._say_dropped(dropped)
                 lines.append(line)
+                if refused > self._reported:
+                    self._say_refused(refused)
         return lines
 
-    def _say_dropped(self, dropped: int) -> None:
-        if dropped > self._reported:
-            self._tally.say_once(f"the queue of {self._size} is full: {dropped} outcomes dropped so far", key="full")
-            self._reported = dropped
+    def _say_refused(self, refused: int) -> None:
+        self._tally.say_once(f"the queue of {self._size} is full: {refused} outcomes dropped so far", key="full")
+        self._reported = refused
 
     def _send_or_keep(self, link: Link, lines: list[bytes]) -> None:
         if not lines:
@@ -208,6 +209,7 @@ class Sender:
                 self._tally.say_once(f"the spool {self._spool.folder} cannot be written: {error}", key="spool")
         self._tally.count("spooled", len(lines) - lost)
         if lost:
+            self._refused += lost
             self._tally.count("dropped", lost)
             self._tally.say_once("the spool is full or missing: the newest outcomes are dropped", key="spool full")
 

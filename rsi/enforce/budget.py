@@ -25,9 +25,9 @@ class RetryBudget:
         self._calls = [0] * WINDOW_S
         self._extra = [0] * WINDOW_S
 
-    def call(self) -> None:
-        """One first try was made."""
-        second = int(clock.monotonic())
+    def call(self, at: float) -> None:
+        """One first try was made, `at` this monotonic second."""
+        second = int(at)
         with self._lock:
             if second != self._second:
                 self._turn(second)

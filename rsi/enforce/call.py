@@ -47,12 +47,13 @@ class Call:
         "target",
     )
 
-    def __init__(
-        self, state: State, outer: Run | None, run: Run, *, args: tuple[Any, ...], kwargs: dict[str, Any]
+    def __init__(  # noqa: PLR0917 - made for every call: keywords would cost it
+        self, state: State, outer: Run | None, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         self._state = state
         self._outer = outer
         self._run = run
+        self._began = self._tried = began = clock.monotonic()
         self._attempt = 1
         self._reasked = self._fallen = 0
         self._plan: Plan | None = None
@@ -61,13 +62,12 @@ class Call:
         self.args = args
         self.kwargs = kwargs
         if state.enforces and not run.owned:  # an outer enforcer owns the tries: then this one observes
-            run.owned = state.recalls
             self._plan, self._version = state.plan(run)
             if state.recalls:
-                state.budget.call()
+                run.owned = True
+                state.budget.call(began)
             if self._plan is not None:
                 self.args, self.kwargs = self._arguments(self._plan, args, kwargs)
-        self._began = self._tried = clock.monotonic()
 
     def enter(self) -> Token[Run | None]:
         """Open the run in this context; give the token to `leave`."""

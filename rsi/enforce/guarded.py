@@ -31,7 +31,7 @@ class Guarded:
             state = self._state = self._attach(client)
         outer = current_run()
         try:
-            return Call(state, outer, self._run(client, outer, args, kwargs), args=args, kwargs=kwargs)
+            return Call(state, outer, self._run(client, outer, args, kwargs), args, kwargs)
         except Exception as error:  # noqa: BLE001 - the border into the host: a broken policy must not break its call
             client.tally.count("guard_errors")
             client.tally.say_once(f"{self.options.task}: called without rsi: {type(error).__name__}: {error}")

@@ -14,7 +14,7 @@ from rsi.enforce.gate import Gate
 from rsi.enforce.options import Options
 from rsi.enforce.planning import Plan
 from rsi.model import FixRef, Policy
-from rsi.policy import Effective, Prepared
+from rsi.policy import Effective, Prepared, mask_task
 
 _RECALLING: Final = frozenset({"retry", "reask", "fallbacks"})
 #: Sessions whose arms are remembered: thousands are open at once only in a gateway, and there the hash says the same.
@@ -42,7 +42,7 @@ class State:
         self.source = options.source or client.source
         config = client.config.sources.get(self.source, SourceConfig())
         self.bounds = client.config.fix.bounds
-        can_repeat = options.idempotent or options.task in config.idempotent
+        can_repeat = options.idempotent or options.task in {mask_task(task) for task in config.idempotent}
         self.enforces = options.enforces(idempotent=can_repeat) if client.enforcing else frozenset[str]()
         self.recalls = bool(self.enforces & _RECALLING)
         self.breaker = Breaker()
@@ -61,7 +61,7 @@ class State:
     def plan(self, run: Run) -> tuple[Plan | None, int | None]:
         """What holds for this run, and the policy's version; the unit enters what is open to it."""
         root = run.root.task
-        if root not in self._offered and root:
+        if root and root not in self._offered:
             self._offer(root)  # a fix of the whole task may act here
         policy = self.client.policies.current(self.source)
         if policy is None:

@@ -26,8 +26,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """What the rails look at besides the fix, as of one moment.
 
     `enforcers(source, task, knob)` is the number of live clients that can act; `rules` are the loaded ones by id;
-    `records` how each rule's fixes ended; `experiments` the canaries that are open; `scope(source, task)` the values
-    that every unit there has now.
+    `records` how each rule's fixes ended; `experiments` those whose trial is open, canary or holdout;
+    `scope(source, task)` the values that every unit there has now.
     """
 
     config: Config
@@ -169,7 +169,8 @@ def _person(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
 def _queued(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
     for other in around.experiments:
         if other.id != fix.id and overlaps(fix, other):
-            yield Rail("queued", f"queued: {other.ref} is being tried on {fix.knob} in the same scope")
+            now = "is being tried" if other.state == "canary" else "has its holdout"
+            yield Rail("queued", f"queued: {other.ref} {now} on {fix.knob} in the same scope")
 
 
 def _evidence(fix: FixRow, around: Surroundings) -> Iterator[Rail]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -20,7 +21,9 @@ from rsi.store.trials import Trial
 VALID_S: Final = 600.0
 """A client that has had no contact for so long goes back to what is surely safe (contract §4)."""
 PUBLISHED: Final = "policy"
+IDENTITY: Final = "identity"
 ANY: Final = "*"
+IDENTITY_BYTES: Final = 6
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -59,6 +62,15 @@ def commit(conn: Connection, config: Config, now: float) -> Commit:
         journal.append(conn, "daemon", "policy.published", "policy", {"version": version, "hash": digest})
     trials.mark_published(conn, [fixes.number(one.fix) for one in content.experiments], version)
     return Commit(_policy(content, version, now), changed)
+
+
+def identity(conn: Connection) -> str:
+    """Which store this is, made up when it is first asked: versions of different stores have nothing in common."""
+    found = meta.get(conn, IDENTITY)
+    if found is None:
+        found = secrets.token_hex(IDENTITY_BYTES)
+        meta.put(conn, IDENTITY, found)
+    return str(found)
 
 
 def fresh(policy: Policy, now: float) -> Policy:

@@ -227,6 +227,7 @@ def _surroundings(
     sources = [row for (_, task), row in health.load(conn).items() if not task and row.state != "unknown"]
     known = [row for row in sources if now - row.at < FORGOTTEN_S]
     standing = fixes.in_states(conn, fixes.STANDING)
+    running = {trial.fix for trial in trials.running(conn)}
     return Surroundings(
         config=config,
         paused=paused(conn),
@@ -236,6 +237,6 @@ def _surroundings(
         enforcers=clients.live(conn, now, config.client_ttl).enforcers,
         rules=rules,
         records={rule: fixes.record(conn, rule) for rule in {fix.rule for fix in waiting}},
-        experiments=fixes.in_states(conn, ["canary"]),
+        experiments=[fix for fix in fixes.in_states(conn, fixes.APPLIED) if fix.id in running],
         scope=lambda source, task: publish.standing_scope(standing, source, task),
     )

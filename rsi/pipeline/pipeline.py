@@ -89,6 +89,7 @@ class Pipeline(Deciding):
         self._clusters = Clustering(store, worker, self._cluster_failed, self._clustered) if worker else None
         self._ingest = Ingest(store, config, on_stored=self._stored)
         self._policy = store.write(lambda conn: publish.commit(conn, config, clock.now())).policy
+        self._identity = store.write(publish.identity)
 
     # --- what doors, agents and readers ask
 
@@ -104,6 +105,11 @@ class Pipeline(Deciding):
     def policy(self) -> Policy:
         """What agents should do now."""
         return publish.fresh(self._policy, clock.now())
+
+    @property
+    def identity(self) -> str:
+        """Which store the policy's versions count in: the same version of another one is another policy."""
+        return self._identity
 
     def policy_for(self, source: str | None, task: str | None) -> Policy:
         """The part of the policy that concerns one source and task."""

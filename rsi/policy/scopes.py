@@ -11,6 +11,7 @@ from rsi.policy.arms import arm
 from rsi.policy.expiry import decay
 from rsi.policy.knobs import clean
 from rsi.policy.patch import merge_patch
+from rsi.policy.tasks import mask_task
 
 _ANY: Final = "*"
 _PERSON: Final = {"state": "person"}
@@ -116,6 +117,7 @@ class Prepared:
         return self._known[arms]
 
     def _rank(self, source: str, task: str) -> int | None:
+        task = mask_task(task)  # a person writes the name that the code has: `order-123`
         if source not in (_ANY, self._source) or (task != _ANY and task not in self._tasks):
             return None
         exact = 0 if task == _ANY else len(self._tasks) - self._tasks[::-1].index(task)

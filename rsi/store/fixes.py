@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_args
 
 import msgspec
 from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select, update
 
 from rsi import clock
-from rsi.errors import NotFoundError
-from rsi.model import Change, Fix, FixState, Verdict
+from rsi.errors import InvalidInputError, NotFoundError
+from rsi.model import Change, Cost, Fix, FixState, Verdict
+from rsi.store import trials
 from rsi.store.engine import project
 from rsi.store.schema import fixes, journal
 
@@ -199,10 +200,14 @@ def list_fixes(
     rule: str | None = None,
     limit: int = PAGE,
 ) -> list[Fix]:
-    """Fixes as people read them, newest first, without their journals. `state`: one or several, comma-separated."""
+    """Fixes as people read them, newest first, without their journals. `state`: one or several, comma-separated.
+
+    Raises:
+        InvalidInputError: an unknown state.
+    """
     query = _all(conn).order_by(fixes.c.id.desc()).limit(limit)
     if state:
-        query = query.where(fixes.c.state.in_(state.split(",")))
+        query = query.where(fixes.c.state.in_(_known_states(state)))
     if source:
         query = query.where(fixes.c.source == source)
     if task:
@@ -211,7 +216,9 @@ def list_fixes(
         query = query.where(fixes.c.issue == number(issue.removeprefix("i")))
     if rule:
         query = query.where(fixes.c.rule == rule)
-    return [public(_row(row)) for row in conn.execute(query)]
+    rows = [_row(row) for row in conn.execute(query)]
+    costs = trials.costs(conn, [row.id for row in rows])
+    return [public(row, cost=costs.get(row.id)) for row in rows]
 
 
 def get_fix(conn: Connection, ref: str) -> Fix:
@@ -230,10 +237,10 @@ def get_fix(conn: Connection, ref: str) -> Fix:
         {"at": clock.iso(at), "who": who, "what": what, "detail": msgspec.json.decode(detail)}
         for at, who, what, detail in entries
     ]
-    return public(row, lines)
+    return public(row, lines, cost=trials.costs(conn, [row.id]).get(row.id))
 
 
-def public(row: FixRow, lines: Sequence[dict[str, Any]] = ()) -> Fix:
+def public(row: FixRow, lines: Sequence[dict[str, Any]] = (), *, cost: Cost | None = None) -> Fix:
     """The contract's shape of a fix."""
     return Fix(
         id=row.ref,
@@ -249,6 +256,7 @@ def public(row: FixRow, lines: Sequence[dict[str, Any]] = ()) -> Fix:
         change=row.change,
         evidence=row.evidence,
         verdict=row.verdict,
+        cost=cost,
         rails=row.rails,
         journal=list(lines),
         created_at=clock.iso(row.created),
@@ -262,6 +270,14 @@ _EVIDENCE: Final = msgspec.json.Decoder(dict[str, Any])
 _RAILS: Final = msgspec.json.Decoder(list[str])
 _CHANGE: Final = msgspec.json.Decoder(Change)
 _VERDICT: Final = msgspec.json.Decoder(Verdict)
+
+
+def _known_states(text: str) -> list[str]:
+    found, known = text.split(","), get_args(FixState)
+    for one in found:
+        if one not in known:
+            raise InvalidInputError(f"state: expected {', '.join(known)}, got {one[:40]!r}", field="state")
+    return found
 
 
 _OURS: Final = select(fixes).where(fixes.c.project == bindparam("project"))

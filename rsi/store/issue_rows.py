@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, Row, bindparam, case, func, or_, select, text
 
+from rsi.errors import NotFoundError
 from rsi.model import IssueState, Severity, Trend
 from rsi.store.engine import project
 from rsi.store.schema import issue_hours, issues
@@ -17,6 +19,19 @@ SAMPLES: Final = 3
 SAMPLE_CHARS: Final = 500
 ACTIVE: Final[tuple[IssueState, ...]] = ("new", "ongoing", "escalating", "regressed")
 _CHUNK: Final = 400  # ids per statement
+_ID: Final = re.compile(r"i?([0-9]{1,18})")
+
+
+def number(ref: str) -> int:
+    """`i12` → 12.
+
+    Raises:
+        NotFoundError: it is not an issue's id.
+    """
+    found = _ID.fullmatch(ref.strip())
+    if not found:
+        raise NotFoundError(f"{ref[:40]!r}: no such issue; ids look like i12, `rsi issues` lists them")
+    return int(found[1])
 
 
 class IssueRow(msgspec.Struct, kw_only=True):

@@ -15,7 +15,7 @@ from rsi.model import Issue, IssueState
 from rsi.store import impact, issue_rows, journal
 from rsi.store.engine import project
 from rsi.store.impact import Figures, IssueScope, scopes
-from rsi.store.issue_rows import IssueRow
+from rsi.store.issue_rows import IssueRow, number
 from rsi.store.merges import Split, auto_merge, merge, split
 from rsi.store.schema import fingerprints, issue_hours, issues
 
@@ -27,20 +27,7 @@ __all__ = [
 #: States that a person may set; the others follow from what happens.
 BY_PERSON: Final[tuple[IssueState, ...]] = ("ongoing", "resolved", "ignored")
 PAGE: Final = 1000
-_ID: Final = re.compile(r"i?(\d{1,18})")
 _CURSOR: Final = re.compile(r"([01])\.(\d+)\.(\d+)\.(\d+)")
-
-
-def number(ref: str) -> int:
-    """`i12` → 12.
-
-    Raises:
-        NotFoundError: it is not an issue's id.
-    """
-    found = _ID.fullmatch(ref.strip())
-    if not found:
-        raise NotFoundError(f"{ref!r}: no such issue; ids look like i12, `rsi issues` lists them")
-    return int(found[1])
 
 
 def list_issues(

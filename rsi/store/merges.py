@@ -112,11 +112,11 @@ def split(conn: Connection, issue_id: str, who: str, fingerprint: int | None = N
 
 
 def _row(conn: Connection, ref: str) -> IssueRow:
-    key = ref.strip().removeprefix("i")
-    found = issue_rows.load(conn, [int(key)]) if key.isdigit() else {}
-    if not found or int(key) not in found:
+    key = issue_rows.number(ref)
+    found = issue_rows.load(conn, [key]).get(key)
+    if found is None:
         raise NotFoundError(f"{ref}: no such issue; `rsi issues` lists them")
-    return found[int(key)]
+    return found
 
 
 def _decide(conn: Connection, pairs: Iterable[tuple[int, int]], *, same: bool, who: str) -> None:

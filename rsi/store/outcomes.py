@@ -112,29 +112,29 @@ def insert(driver: sqlite3.Connection, batches: Sequence[RowBatch]) -> list[list
 
     An id that was there, or that came before in these batches, is False. Counts the new final tasks into `rollups`.
     """
+    # asked before: a row that was there uses up a number too, so that none can be told from the last
+    before = driver.execute("SELECT coalesce(max(seq), 0) FROM outcomes").fetchone()[0]
     changes = driver.total_changes
-    last = _execute(driver, _INSERT, list(chain.from_iterable(batch.rows for batch in batches)))
+    _execute(driver, _INSERT, list(chain.from_iterable(batch.rows for batch in batches)))
     written = driver.total_changes - changes
     if not written:
         return [[False] * len(batch.rows) for batch in batches]
     if written == sum(len(batch.rows) for batch in batches):
         _add_counts(driver, [batch.counts for batch in batches])
         return [[True] * len(batch.rows) for batch in batches]
-    # row numbers follow one another: nobody else writes, and a row that was there takes none
-    fresh = set(driver.execute("SELECT project, source, id FROM outcomes WHERE seq > ?", (last - written,)))
+    fresh = set(driver.execute("SELECT project, source, id FROM outcomes WHERE seq > ?", (before,)))
     new = [[_claim(fresh, row) for row in batch.rows] for batch in batches]
     _add_counts(driver, [_counted(compress(batch.rows, flags)) for batch, flags in zip(batches, new, strict=True)])
     return new
 
 
-def _execute(driver: sqlite3.Connection, statements: Mapping[int, str], rows: Sequence[tuple[Any, ...]]) -> int:
-    """Few statements of many rows each; the row number that the last new row got."""
-    at = last = 0
+def _execute(driver: sqlite3.Connection, statements: Mapping[int, str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Few statements of many rows each."""
+    at = 0
     for stride, statement in statements.items():
         while len(rows) - at >= stride:
-            last = driver.execute(statement, tuple(chain.from_iterable(rows[at : at + stride]))).lastrowid or 0
+            driver.execute(statement, tuple(chain.from_iterable(rows[at : at + stride])))
             at += stride
-    return last
 
 
 def _add_counts(driver: sqlite3.Connection, counts: Sequence[Counts]) -> None:

@@ -10,7 +10,9 @@ import msgspec
 from sqlalchemy import Connection, Row, Select, bindparam, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from rsi.model import Arm
+from rsi.model import Arm, Cost
+from rsi.store import arms
+from rsi.store.arms import ArmCounts
 from rsi.store.engine import project
 from rsi.store.schema import trial_units, trials
 
@@ -30,16 +32,6 @@ class Stage(msgspec.Struct, frozen=True):
     salt: str
     fraction: float
     started: float
-
-
-class ArmCounts(msgspec.Struct, frozen=True):
-    """Sums over one arm of the present experiment: `calls` are tries (`attempt`), `failed` outcomes that failed."""
-
-    units: int = 0
-    outcomes: int = 0
-    failed: int = 0
-    calls: int = 0
-    silent: int = 0
 
 
 class Before(msgspec.Struct, frozen=True):
@@ -68,6 +60,7 @@ class Counts(msgspec.Struct, frozen=True):
     out_of_scope: int = 0  # of another source or task
     withdrawn: int = 0  # paused or cancelled before they ended
     restarts: int = 0  # holdout windows that ended and began again
+    spent: Cost = Cost()  # by the experiments before the present one
     repairs: int = 0  # times the test's state could not be read and began anew
 
 
@@ -154,7 +147,10 @@ def begin(
     stages = (*counts.stages, Stage(number, kind, salt, fraction, now))
     counts = msgspec.structs.replace(counts, stages=stages, stage_units=0, before=before or counts.before)
     if anew:
-        counts = msgspec.structs.replace(counts, window=number, fixed=ArmCounts(), control=ArmCounts(), labels="")
+        spent = _cost(counts)
+        counts = msgspec.structs.replace(
+            counts, window=number, fixed=ArmCounts(), control=ArmCounts(), labels="", spent=spent
+        )
     live_at = known.live_at if known and not anew else None
     trial = Trial(
         fix=fix, kind=kind, stage=number, salt=salt, fraction=fraction, started=now, live_at=live_at, counts=counts
@@ -172,6 +168,15 @@ def get(conn: Connection, fix: int) -> Trial | None:
     """The trial of a fix, if it ever had one."""
     row = conn.execute(_heads(conn).where(trials.c.fix == fix)).one_or_none()
     return _trial(row) if row is not None else None
+
+
+def costs(conn: Connection, fixes: Collection[int]) -> dict[int, Cost]:
+    """What each of these fixes cost and saved; those that were never tried are left out."""
+    wanted, found = list(fixes), dict[int, Cost]()
+    for start in range(0, len(wanted), IN_LIST):
+        rows = conn.execute(_heads(conn).where(trials.c.fix.in_(wanted[start : start + IN_LIST])))
+        found.update((row.fix, _cost(_COUNTS.decode(row.counts))) for row in rows)
+    return found
 
 
 def running(conn: Connection) -> list[Trial]:
@@ -267,6 +272,10 @@ _WAITING: Final = (
     .order_by(trial_units.c.place)
     .limit(bindparam("limit"))
 )
+
+
+def _cost(counts: Counts) -> Cost:
+    return arms.plus(counts.spent, arms.compare(counts.fixed, counts.control))
 
 
 def _heads(conn: Connection) -> Select[Any]:

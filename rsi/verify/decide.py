@@ -22,7 +22,8 @@ from rsi.stats import (
     design_effect,
     not_significantly_above,
 )
-from rsi.store.trials import ArmCounts, Trial
+from rsi.store.arms import ArmCounts
+from rsi.store.trials import Trial
 from rsi.verify import watch
 
 #: Where a retry, a longer wait or another model may take capacity that the control arm then lacks.

@@ -17,8 +17,9 @@ from rsi import policy
 from rsi.model import Arm, FixRef, Outcome
 from rsi.stats import ConcurrentTrial, StatsInputError
 from rsi.store import trials
+from rsi.store.arms import ArmCounts
 from rsi.store.fixes import FixRow, number
-from rsi.store.trials import LABELS_KEPT, ArmCounts, Counts, Stage, Trial, Unit
+from rsi.store.trials import LABELS_KEPT, Counts, Stage, Trial, Unit
 
 ANY: Final = "*"
 AT_ONCE: Final = 1_000
@@ -85,13 +86,13 @@ class _Tally:
     def __init__(self, counts: Counts) -> None:
         self._counts = counts
         self.plain: dict[str, int] = {}
-        self.arms: dict[Arm, dict[str, int]] = {"fixed": {}, "control": {}}
+        self.arms: dict[Arm, dict[str, float]] = {"fixed": {}, "control": {}}
         self.labels: list[str] = []
 
     def count(self, name: str) -> None:
         self.plain[name] = self.plain.get(name, 0) + 1
 
-    def add(self, arm: Arm, **more: int) -> None:
+    def add(self, arm: Arm, **more: float) -> None:
         sums = self.arms[arm]
         for name, value in more.items():
             sums[name] = sums.get(name, 0) + value
@@ -104,7 +105,7 @@ class _Tally:
         return msgspec.structs.replace(self._counts, **values)
 
 
-def _plus(sums: ArmCounts, more: Mapping[str, int]) -> ArmCounts:
+def _plus(sums: ArmCounts, more: Mapping[str, float]) -> ArmCounts:
     return msgspec.structs.replace(sums, **{name: getattr(sums, name) + value for name, value in more.items()})
 
 
@@ -170,6 +171,7 @@ class _Feeding:
             self._tally.count("crossed")
             self._keep(msgspec.structs.replace(unit, crossed=True))
         elif outcome.final:
+            self._tally.add(unit.arm, **_used(outcome))
             self._end(unit, failed=outcome.failed, calls=max(1, outcome.attempt or 1), once=outcome.session is None)
         elif outcome.status != "started" and unit.settled is None:
             self._tally.count("withdrawn")
@@ -228,6 +230,13 @@ class _Feeding:
         self._advance()
         trial = msgspec.structs.replace(self._trial, counts=self._tally.total(), live_at=self._live)
         trials.put(self._conn, trial, self._test.to_dict())
+
+
+def _used(outcome: Outcome) -> dict[str, float]:
+    """What a final outcome says of time and tokens, for the price of the fix."""
+    tokens = [n for n in (outcome.tokens_in, outcome.tokens_out) if n is not None]
+    found = {"tokens": sum(tokens), "metered": 1} if tokens else {}
+    return found | ({} if outcome.duration_ms is None else {"ms": outcome.duration_ms, "timed": 1})
 
 
 def _begin_again(conn: Connection, trial: Trial, now: float) -> Trial:

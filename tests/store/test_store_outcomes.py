@@ -136,3 +136,20 @@ def test_projects_in_one_file_do_not_see_each_other(path, outcome):
         with two.read() as conn:
             assert outcomes.count(conn) == 1
             assert rollups.totals(conn, "agent", None, 0).n == 1
+
+
+def test_what_is_new_is_told_right_however_the_old_lies_between(store, outcome):
+    """A row that was there uses up a row number: which are new cannot be told from the last number."""
+    store.add_outcomes([outcome(1), outcome(2)]).result(10)
+    order = [3, 1, 4, 4, 2, 5, 3, 6]
+    assert store.add_outcomes([outcome(n) for n in order]).result(10) == [
+        True,
+        False,
+        True,
+        False,
+        False,
+        True,
+        False,
+        True,
+    ]
+    assert store.add_outcomes([outcome(7), outcome(6)]).result(10) == [True, False]
