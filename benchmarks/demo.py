@@ -26,7 +26,8 @@ def run(flags: list[str], seed: int) -> tuple[str, int, float]:
         verdict = json.loads(done.stdout.strip().splitlines()[-1])["verdict"]
     except (ValueError, IndexError, KeyError):
         verdict = "crashed"
-        print(done.stdout[-1500:], done.stderr[-1500:], sep="\n")
+    if done.returncode:  # what was not expected is shown
+        print(done.stdout[-1500:], done.stderr[-1500:], sep="\n", flush=True)
     return verdict, done.returncode, time.monotonic() - began
 
 

@@ -55,10 +55,22 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
     return msgspec.json.encode(value).decode()
 
 
+CLI_MANNERS = """\
+- Exit codes: 0 fine, 1 a negative answer (below `--fail-under`, refused outcomes, no such fix), 2 usage or
+  configuration.
+- `--json`, on every command that reads: one JSON document on standard output and nothing else. `rsi classify` answers a
+  line of JSON per line, `rsi demo --json` ends with one line of it.
+- `--home DIR` and `--quiet` stand before or after the verb. Commands that read need no daemon.
+- Colours and progress bars appear on a terminal only, colours not under `NO_COLOR`; control characters in reported
+  texts are never shown.
+- Shell completion: `eval "$(_RSI_COMPLETE=bash_source rsi)"` in `~/.bashrc`, `eval "$(_RSI_COMPLETE=zsh_source rsi)"`
+  in `~/.zshrc`, `_RSI_COMPLETE=fish_source rsi | source` in `~/.config/fish/completions/rsi.fish`.""".splitlines()
+
+
 def cli_page() -> str:
     """`--help` of every command."""
-    lines = ["# The command `rsi`", "", "Generated from the commands' own help.", ""]
-    context = click.Context(cli, info_name="rsi")
+    lines = ["# The command `rsi`", "", "Generated from the commands' own help.", "", *CLI_MANNERS, ""]
+    context = click.Context(cli, info_name="rsi", **cli.context_settings)
     lines += ["```text", cli.get_help(context), "```"]
     for name in cli.list_commands(context):
         _command(cli.get_command(context, name), context, name, lines)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from typing import Final
@@ -44,9 +46,28 @@ class Classifier:
         return Category(rule.category, rule.confidence, f"rule:{rule.id}") if rule else UNKNOWN
 
 
+_loading = threading.Lock()
+
+
+def _after_fork() -> None:
+    """A child must not wait for a thread that only its parent has."""
+    global _loading  # noqa: PLW0603 - one lock per process
+    _loading = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 @cache
-def _builtin() -> Classifier:
+def _once() -> Classifier:
     return Classifier(load("classify").rules)
+
+
+def _builtin() -> Classifier:
+    """The built-in rules, loaded by the first thread that asks (some 0.3 s of CPU) while the others wait for it."""
+    with _loading:
+        return _once()
 
 
 def classify(

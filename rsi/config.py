@@ -175,6 +175,8 @@ class Config(_Section, frozen=True, kw_only=True):
         return found.slo if found else SourceConfig().slo
 
 
+#: Built while one thread imports this module: see the end of `rsi.model`.
+_READER: Final = msgspec.json.Decoder(Config)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _DURATION_KEYS = (("client_ttl",), ("verify", "silent_after"), ("worker", "idle_s"))
@@ -271,15 +273,19 @@ def find_home(explicit: str | os.PathLike[str] | None = None, *, env: Mapping[st
 def find_declared_home(
     explicit: str | os.PathLike[str] | None = None, *, env: Mapping[str, str] = os.environ
 ) -> Path | None:
-    """Like `find_home`, but `None` where nobody declared one (no option, variable or `rsi.yaml`)."""
+    """Like `find_home`, but `None` where nobody declared one.
+
+    Declared is: by option, variable or `rsi.yaml`, or by a daemon that wrote its address into the current folder (not
+    further up: without an `rsi.yaml` the current folder is the home).
+    """
     chosen = explicit or env.get("RSI_HOME")
     if chosen:
         return Path(chosen).expanduser().resolve()
     here = Path.cwd()
     for folder in (here, *here.parents):
-        if (folder / CONFIG_FILE).is_file() or (folder / STATE_DIR / "daemon.json").is_file():
+        if (folder / CONFIG_FILE).is_file():
             return folder
-    return None
+    return here if (here / STATE_DIR / "daemon.json").is_file() else None
 
 
 class Home:
@@ -323,6 +329,16 @@ class Home:
             return self._secret.read_text(encoding="ascii").strip()
         except (FileNotFoundError, PermissionError):
             return None
+
+    def refused(self) -> str | None:
+        """One sentence about what lies in `inbox/failed/`, each with its reason beside it; `None` if nothing does."""
+        reasons = sorted(path.name for path in (self.inbox / "failed").glob("*.error.txt"))
+        if not reasons:
+            return None
+        return (
+            f"{len(reasons)} refused in {self.inbox / 'failed'}, the last to read: {reasons[-1]}; "
+            "put them right into inbox/, or delete them"
+        )
 
     def daemon(self) -> dict[str, Any] | None:
         """What a running (or killed) daemon wrote about itself: `url`, `pid`, `home`, `version`."""

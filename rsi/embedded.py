@@ -15,6 +15,7 @@ from rsi.config import Config, Home, find_home, load
 from rsi.errors import InvalidInputError
 from rsi.model import Batch, Fix, Health, Issue, Policy, Receipt
 from rsi.pipeline import CycleReport, Pipeline
+from rsi.policy import mask_config
 from rsi.store import Store, fixes, issues
 from rsi.store.lock import HomeLock
 from rsi.worker import Worker
@@ -37,7 +38,7 @@ class RSILoop:
         self, home: str | os.PathLike[str] | None = None, *, config: Config | None = None, worker: bool = False
     ) -> None:
         self.home = Home(find_home(home))
-        self.config = config if config is not None else load(self.home.path)
+        self.config = mask_config(config if config is not None else load(self.home.path))
         self.home.prepare()
         with contextlib.ExitStack() as stack:
             stack.enter_context(HomeLock(self.home.lock))

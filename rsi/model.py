@@ -243,8 +243,8 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
 class Scope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Knobs for (source, task). `origin` says per knob who set it: `{fix, state}`."""
 
-    source: str = "*"
-    task: str = "*"
+    source: str = msgspec.field(default_factory=lambda: "*")  # so that the wire says it, default or not
+    task: str = msgspec.field(default_factory=lambda: "*")
     retry: dict[str, Any] | None = None
     timeout_s: float | None = None
     fallbacks: list[str] | None = None
@@ -349,3 +349,24 @@ class Adapter(Protocol):
 
     def install(self) -> str:
         """Hook it; a sentence that says what was hooked."""
+
+
+#: msgspec builds what it needs to read a type when the type is first read, and two threads that do so at the same time
+#: crash the process (0.22, seen for real). So it is built here, while one thread imports this module.
+_READERS: Final = tuple(
+    msgspec.json.Decoder(noun)
+    for noun in (
+        Outcome,
+        Issue,
+        Fix,
+        Policy,
+        Health,
+        Receipt,
+        Category,
+        Fingerprint,
+        Scope,
+        Experiment,
+        Change,
+        Verdict,
+    )
+)

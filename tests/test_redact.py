@@ -169,3 +169,10 @@ def test_hostile_text_costs_time_in_proportion_to_its_length(piece: str):
     short, long = (piece * (size // len(piece)) for size in (40_000, 320_000))
     base = max(min(spent(short) for _ in range(3)), 0.002)
     assert spent(long) < 30 * base  # eight times the length; quadratic would be 64
+
+
+@pytest.mark.parametrize("secret", ["sk-" + "abcdefghijklmnopqrstuvwx", "Bearer " + "abcdefghijklmnopqrstuvwxyz"])
+def test_a_key_of_letters_alone_is_a_key_where_no_words_are_that_long(secret):
+    found = Redactor().text(f"401 Incorrect API key provided: {secret}.")
+    assert "abcdefgh" not in found
+    assert found.startswith("401 Incorrect API key provided: ")

@@ -87,7 +87,7 @@ def rollback(place: Place, fix_id: str | None, everything: bool, as_json: bool) 
     """
     if bool(fix_id) == everything:
         raise click.UsageError("name one fix, or --all")
-    if everything:
+    if fix_id is None:
         done = _do(place, "/v1/fixes/all/rollback", {}, lambda p: {"fixes": p.rollback_all(WHO)})
         if as_json:
             print_json(done)

@@ -34,7 +34,7 @@ GZIP: Final = b"\x1f\x8b"
 @click.option("--model")
 @as_json
 @place
-def observe(place: Place, task: str, ok: bool, fail: bool, error: str | None, as_json: bool, **given: Any) -> None:
+def observe(place: Place, *, task: str, ok: bool, fail: bool, error: str | None, as_json: bool, **given: Any) -> None:
     """Report one outcome: --ok or --fail.
 
     \b

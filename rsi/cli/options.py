@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from rsi.config import Config, Home, find_home, load
+from rsi.policy import mask_config
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,7 +31,7 @@ class Place(msgspec.Struct, frozen=True):
     @property
     def config(self) -> Config:
         """The home's `rsi.yaml`. Raises ConfigError."""
-        return load(self.home.path)
+        return mask_config(load(self.home.path))
 
 
 def place(command: F) -> F:

@@ -62,13 +62,14 @@ def status(place: Place, as_json: bool) -> None:
 
 
 def _left_behind(place: Place) -> list[str]:
-    about = place.home.daemon()
-    if not about:
-        return []
-    pid = about.get("pid")
-    if _alive(pid):
-        return [f"the daemon (pid {pid}) runs and does not answer at {about.get('url')}; `kill {pid}` and `rsi up`"]
-    return [f"the daemon (pid {pid}) ended without saying goodbye; `rsi up` takes over where it was"]
+    about, refused = place.home.daemon(), place.home.refused()
+    troubles = [f"inbox: {refused}"] if refused is not None else []
+    pid = about.get("pid") if about else None
+    if about and _alive(pid):
+        troubles.append(f"the daemon (pid {pid}) does not answer at {about.get('url')}; `kill {pid}` and `rsi up`")
+    elif about:
+        troubles.append(f"the daemon (pid {pid}) ended without saying goodbye; `rsi up` takes over where it was")
+    return troubles
 
 
 def _alive(pid: object) -> bool:
@@ -85,7 +86,7 @@ def _alive(pid: object) -> bool:
 
 def _print_status(found: dict[str, Any]) -> None:
     if not found["running"]:
-        click.echo(f"no daemon runs for {found['home']} (start one: rsi up)")
+        click.echo(f"no daemon answers for {found['home']} (start one: rsi up)")
     else:
         click.echo(f"up: pid {found['pid']}, home {found['home']}, rsi {found['version']}")
         for name, part in {**found["intakes"], "pipeline": found["pipeline"]}.items():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
 import os
+from functools import partial
 from typing import Final
 
 import click

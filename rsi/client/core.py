@@ -26,6 +26,7 @@ from rsi.client.settings import Settings, settle
 from rsi.client.spool import Spool, key
 from rsi.client.tally import Tally, log
 from rsi.errors import ConfigError
+from rsi.policy import mask_config
 from rsi.redact import Redactor
 
 #: A flush waits no longer than this for a daemon, unless told to.
@@ -203,7 +204,7 @@ class Client:
         if self.settings.home is None:
             return configuration.Config()
         try:
-            return configuration.load(self.settings.home)
+            return mask_config(configuration.load(self.settings.home))
         except ConfigError as error:
             log.warning("%s; the agent goes on with the defaults", error)
             return configuration.Config()

@@ -47,7 +47,7 @@ class Call:
         "target",
     )
 
-    def __init__(  # noqa: PLR0917 - made for every call: keywords would cost it
+    def __init__(
         self, state: State, outer: Run | None, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         self._state = state

@@ -14,7 +14,7 @@ from rsi.enforce.gate import Gate
 from rsi.enforce.options import Options
 from rsi.enforce.planning import Plan
 from rsi.model import FixRef, Policy
-from rsi.policy import Effective, Prepared, mask_task
+from rsi.policy import Effective, Prepared
 
 _RECALLING: Final = frozenset({"retry", "reask", "fallbacks"})
 #: Sessions whose arms are remembered: thousands are open at once only in a gateway, and there the hash says the same.
@@ -42,7 +42,7 @@ class State:
         self.source = options.source or client.source
         config = client.config.sources.get(self.source, SourceConfig())
         self.bounds = client.config.fix.bounds
-        can_repeat = options.idempotent or options.task in {mask_task(task) for task in config.idempotent}
+        can_repeat = options.idempotent or options.task in config.idempotent
         self.enforces = options.enforces(idempotent=can_repeat) if client.enforcing else frozenset[str]()
         self.recalls = bool(self.enforces & _RECALLING)
         self.breaker = Breaker()

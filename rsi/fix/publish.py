@@ -33,6 +33,10 @@ class Published(msgspec.Struct, frozen=True):
     hash: str = ""
 
 
+#: Built while one thread imports this module: see the end of `rsi.model`.
+_READER: Final = msgspec.json.Decoder(Published)
+
+
 class Commit(NamedTuple):
     """The policy as it stands, and whether agents have to be told."""
 

@@ -34,6 +34,7 @@ from rsi.pipeline.deciding import Deciding, summary
 from rsi.pipeline.pending import Struck
 from rsi.pipeline.report import CycleReport, Events, Troubles
 from rsi.pipeline.taking import Taken, Taking
+from rsi.policy import mask_task
 from rsi.rules import FixRule
 from rsi.store import Store, clients, fixes, issue_rows, outcomes, watermark
 from rsi.store.fixes import FixRow
@@ -112,17 +113,18 @@ class Pipeline(Deciding):
         return self._identity
 
     def policy_for(self, source: str | None, task: str | None) -> Policy:
-        """The part of the policy that concerns one source and task."""
-        return publish.narrow(self.policy(), source, task)
+        """The part of the policy that concerns one source and task, named as its reporter names it."""
+        return publish.narrow(self.policy(), source, mask_task(task) if task else None)
 
     def seen(
         self, client: str, source: str, task: str | None, enforces: Iterable[str], policy_version: int | None = None
     ) -> None:
         """A client said what it can enforce: a proposal may have waited for it. Returns at once."""
         knobs, now = sorted(set(enforces)), clock.now()
+        name = mask_task(task) if task else clients.ALL_TASKS
 
         def job(conn: Connection) -> bool:
-            return clients.seen(conn, client, source, task or clients.ALL_TASKS, knobs, policy_version, now)
+            return clients.seen(conn, client, source, name, knobs, policy_version, now)
 
         def told(done: Future[bool]) -> None:
             if done.exception() is None and done.result():

@@ -6,7 +6,7 @@ from rsi.policy.expiry import decay, expires
 from rsi.policy.knobs import clean
 from rsi.policy.patch import merge_patch
 from rsi.policy.scopes import Effective, Prepared, effective
-from rsi.policy.tasks import mask_task
+from rsi.policy.tasks import mask_config, mask_task
 
 __all__ = [
     "Document",
@@ -17,6 +17,7 @@ __all__ = [
     "decay",
     "effective",
     "expires",
+    "mask_config",
     "mask_task",
     "merge_patch",
     "read",

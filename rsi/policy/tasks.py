@@ -9,6 +9,10 @@ import re
 from functools import lru_cache
 from typing import Final
 
+import msgspec
+
+from rsi.config import Config
+
 #: A task's name is for people and for a dashboard's axis; what is longer is cut.
 MAX_CHARS: Final = 200
 
@@ -35,3 +39,18 @@ def mask_task(name: str) -> str:
     if _DIGIT.search(name):
         name = _NUMBERS.sub("<n>", _IDS.sub("<id>", name))
     return name[:MAX_CHARS].rstrip()
+
+
+def mask_config(config: Config) -> Config:
+    """The same `rsi.yaml` with its tasks named as they are stored: a person writes the name that the code has."""
+    return msgspec.structs.replace(
+        config,
+        sources={
+            name: msgspec.structs.replace(said, idempotent=[mask_task(task) for task in said.idempotent])
+            for name, said in config.sources.items()
+        },
+        policy=[
+            {**scope, "task": mask_task(scope["task"])} if isinstance(scope.get("task"), str) else scope
+            for scope in config.policy
+        ],
+    )

@@ -19,6 +19,8 @@ TEST_SUFFIX: Final = ".test.yaml"
 MAX_FILES: Final = 500  # of one folder
 
 _SHAPES: Final[dict[Kind, type[Any]]] = {"classify": ClassifyRule, "fix": FixRule}
+#: Built while one thread imports this module: see the end of `rsi.model`.
+_READERS: Final = tuple(msgspec.json.Decoder(shape) for shape in (*_SHAPES.values(), *KNOB_VALUES.values()))
 _AT: Final = re.compile(r"(?s)(.*?)(?: - at `(?:key in )?\$?(.*?)`)?$")
 _STEP: Final = re.compile(r"\.([\w]+)|\[(\d+|\.\.\.)\]")
 _UNKNOWN_FIELD: Final = re.compile(r"unknown field `(\w+)`")

@@ -183,7 +183,7 @@ def record(conn: Connection, rule: str) -> Record:
     )
     won = lost = undecided = 0
     for state, verdict in rows:
-        outcome = msgspec.json.decode(verdict, type=Verdict).outcome
+        outcome = _VERDICT.decode(verdict).outcome
         won += outcome == "verified"
         lost += outcome in ("worse", "no_difference")
         undecided += outcome == "undecided" and state not in OPEN

@@ -42,6 +42,10 @@ class _Body(msgspec.Struct):
     parent: str | None = None
 
 
+#: Built while one thread imports this module: see the end of `rsi.model`.
+_BODY: Final = msgspec.json.Decoder(_Body)
+
+
 _COLUMNS: Final = tuple(pending_steps.c[name] for name in Pending._fields)
 
 
@@ -108,7 +112,7 @@ def ended(conn: Connection, refs: Iterable[Ref], up_to: int) -> dict[Ref, Ended]
                 outcomes.c.seq <= up_to,
             )
             for id_, kind, status, body, fingerprint in conn.execute(query):
-                parent = msgspec.json.decode(body, type=_Body).parent
+                parent = _BODY.decode(body).parent
                 found[source, id_] = Ended(kind, status, parent, status == "failed" and fingerprint is None)
     return found
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from loop_kit import HandClock, Loop, hand_clock
+from loop_kit import HandClock, Loop, config, hand_clock
 
 from rsi.web.app import create_app
 from rsi_adapters.webhook import WebhookIntake
@@ -62,7 +63,18 @@ def time() -> Iterator[HandClock]:
 
 
 @pytest.fixture
-def home(tmp_path: Path, time: HandClock) -> Iterator[Home]:
-    made = Home(tmp_path)
-    yield made
-    made.close()
+def make_home(tmp_path: Path, time: HandClock) -> Iterator[Callable[..., Home]]:
+    """Homes with a configuration of their own: `make_home(fix={"auto": False})`."""
+    with contextlib.ExitStack() as stack:
+
+        def make(**sections: Any) -> Home:
+            made = Home(tmp_path, conf=config(**sections))
+            stack.callback(made.close)
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def home(make_home: Callable[..., Home]) -> Home:
+    return make_home()

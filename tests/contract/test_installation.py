@@ -2,6 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
+
+from rsi.config import find_declared_home, find_home
 
 #: Everything but the standard library, msgspec and PyYAML cannot be found, as after `pip install --no-deps`.
 ALONE = """
@@ -61,3 +66,31 @@ def test_a_daemon_that_others_could_reach_refuses_without_tokens_and_never_says_
     assert (done.returncode, done.stdout) == (2, "")
     assert "auth.tokens" in done.stderr
     assert not (tmp_path / ".rsi" / "daemon.json").exists()
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    here = tmp_path / "far" / "near" / "here"
+    (here / ".rsi").mkdir(parents=True)
+    (tmp_path / "far" / "near" / ".rsi").mkdir()
+    monkeypatch.chdir(here)
+    return tmp_path / "far", tmp_path / "far" / "near", here
+
+
+def test_the_home_is_said_else_the_nearest_rsi_yaml_else_the_current_folder(folders, monkeypatch):
+    far, near, here = folders
+    (near / ".rsi" / "daemon.json").write_text("{}")
+    assert find_home(env={}) == Path.cwd() == here, "a daemon further up does not make its folder the home"
+    (far / "rsi.yaml").write_text("")
+    assert find_home(env={}) == far
+    (near / "rsi.yaml").write_text("")
+    assert find_home(env={}) == near
+    assert find_home(env={"RSI_HOME": str(far)}) == far
+    assert find_home(here, env={"RSI_HOME": str(far)}) == here
+
+
+def test_a_folder_is_a_declared_home_only_where_somebody_said_so(folders):
+    _, _, here = folders
+    assert find_declared_home(env={}) is None
+    (here / ".rsi" / "daemon.json").write_text("{}")
+    assert find_declared_home(env={}) == here

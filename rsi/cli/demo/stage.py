@@ -22,10 +22,17 @@ STOP_WITHIN_S: Final = 10.0
 
 
 class Stage:
-    """Everything that runs; a context manager that leaves nothing behind."""
+    """Everything that runs; a context manager that leaves nothing behind.
 
-    def __init__(self, folder: Path, seed: int, rules: Mapping[str, str]) -> None:
-        self.home = Home(folder / "home")
+    Args:
+        folder: for logs and the agents' state.
+        home: the daemon's, new or empty.
+        seed: of the provider's weather.
+        rules: files that are put into the home's `rules/fix/`.
+    """
+
+    def __init__(self, folder: Path, home: Path, seed: int, rules: Mapping[str, str]) -> None:
+        self.home = Home(home)
         self._folder = folder
         self._seed = seed
         self._children: list[subprocess.Popen[bytes]] = []

@@ -11,7 +11,7 @@ import click
 from rsi import clock
 from rsi.cli.demo.modes import Mode
 from rsi.cli.demo.stage import Stage
-from rsi.cli.options import styled
+from rsi.cli.options import harmless, styled
 from rsi.cli.remote import Remote
 from rsi.errors import ConflictError
 
@@ -27,7 +27,8 @@ AGENT: Final = "demo-agent"
 class Story:
     """Follows one fix from the first failure to its verdict."""
 
-    def __init__(self, stage: Stage, mode: Mode) -> None:
+    def __init__(self, stage: Stage, mode: Mode, *, quiet: bool) -> None:
+        self._quiet = quiet
         self._stage = stage
         self._mode = mode
         self._began = clock.monotonic()
@@ -75,7 +76,7 @@ class Story:
 
     def _tell_issues(self, remote: Remote) -> None:
         for issue in remote.call("GET", "/v1/issues?limit=20")["issues"]:
-            self._once(issue["id"], f"issue {issue['id']} {issue['category']}: {issue['title'][:80]}")
+            self._once(issue["id"], f"issue {issue['id']} {issue['category']}: {harmless(issue['title'])[:80]}")
 
     def _tasks(self, remote: Remote) -> int:
         """Tasks of the agents so far, as the daemon counts them."""
@@ -104,7 +105,8 @@ class Story:
     def _end(self, remote: Remote, fix: dict[str, Any], verdict: str) -> None:
         colour = {"verified": "green", "worse": "red"}.get(verdict, "yellow")
         state = fix.get("state", "never proposed")
-        self._say(styled(f"verdict: {verdict} — {fix.get('id', 'no fix')} is now {state}", fg=colour, bold=True))
+        line = f"verdict: {verdict} — {fix.get('id', 'no fix')} is now {state}"
+        self._say(styled(line, fg=colour, bold=True), always=True)
         shown = fix.get("verdict") or {}
         if shown:
             self._say(f"  {_arms(shown)}; {shown.get('why') or shown.get('method')}")
@@ -117,7 +119,9 @@ class Story:
             self._told.add(key)
             self._say(text)
 
-    def _say(self, text: str) -> None:
+    def _say(self, text: str, *, always: bool = False) -> None:
+        if self._quiet and not always:
+            return
         click.echo(f"{clock.monotonic() - self._began:5.1f} s  {text}")
 
 
