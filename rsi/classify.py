@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Sequence
 from functools import cache, lru_cache
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -68,6 +69,11 @@ def _builtin() -> Classifier:
     """The built-in rules, loaded by the first thread that asks (some 0.3 s of CPU) while the others wait for it."""
     with _loading:
         return _once()
+
+
+def for_home(home: Path) -> Classifier:
+    """The built-in rules together with those of a home (`<home>/rules/classify`)."""
+    return Classifier(load("classify", [home / "rules"]).rules)
 
 
 def classify(

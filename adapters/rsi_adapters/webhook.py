@@ -11,6 +11,7 @@ import gzip
 import io
 import logging
 import zlib
+from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
@@ -19,7 +20,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from rsi.classify import classify
+from rsi.classify import Classifier, for_home
 from rsi.config import Config
 from rsi.errors import InvalidInputError, StoreError, TooLargeError
 from rsi.model import Batch, Receipt, Submit
@@ -59,7 +60,7 @@ class WebhookIntake:
     name = "webhook"
 
     def __init__(self, home: Path, config: Config) -> None:
-        self._home = home
+        self._classifier = for_home(home)
         self._limit = config.limits.request_bytes
         self._counts: Counter[str] = Counter()
 
@@ -72,7 +73,7 @@ class WebhookIntake:
 
         return (
             Route("/v1/outcomes", _Outcomes(submit, self._limit, self._counts), methods=["POST"]),
-            Route("/observe", _Observe(submit, self._limit, self._counts), methods=["POST"]),
+            Route("/observe", _Observe(submit, self._limit, self._counts, self._classifier), methods=["POST"]),
         )
 
     def sweep(self, submit: Submit | None = None) -> int:  # noqa: ARG002 - the protocol's
@@ -125,7 +126,7 @@ class _Wakes:
                 here.set_result(done.result())
 
 
-class _Endpoint:
+class _Endpoint(ABC):
     """One POST route: read, submit, wait until it is durable, answer."""
 
     def __init__(self, submit: Submit, limit: int, counts: Counter[str]) -> None:
@@ -152,8 +153,9 @@ class _Endpoint:
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
 
+    @abstractmethod
     async def _answer(self, scope: _Scope, receive: _Receive) -> _Answer:
-        raise NotImplementedError
+        """What this endpoint says to a request."""
 
     async def _batch(self, scope: _Scope, receive: _Receive) -> Batch:
         kind = encoding = b""
@@ -217,12 +219,18 @@ class _Outcomes(_Endpoint):
         receipt = await self._store(await self._batch(scope, receive))
         if receipt.rejected and not receipt.ids:
             first = receipt.rejected[0].error
-            return _Answer(422, _encode({"error": first, "field": _field(first), **_as_dict(receipt)}))
+            field = _field(first)
+            said = {"error": first, "field": field} if field else {"error": first}
+            return _Answer(422, _encode({**said, **_as_dict(receipt)}))
         return _Answer(202, _encode(receipt))
 
 
 class _Observe(_Endpoint):
-    """One object → 201 with its id and what the rules say it is."""
+    """One object → 201 with its id and what the rules of this home say it is."""
+
+    def __init__(self, submit: Submit, limit: int, counts: Counter[str], classifier: Classifier) -> None:
+        super().__init__(submit, limit, counts)
+        self._classifier = classifier
 
     async def _answer(self, scope: _Scope, receive: _Receive) -> _Answer:
         batch = await self._batch(scope, receive)
@@ -232,10 +240,10 @@ class _Observe(_Endpoint):
         if receipt.rejected:
             said = receipt.rejected[0].error
             return _error(422, said, _field(said))
-        return _Answer(201, _encode({"id": receipt.ids[0], "issues": issues_of(batch.body or b"")}))
+        return _Answer(201, _encode({"id": receipt.ids[0], "issues": issues_of(batch.body or b"", self._classifier)}))
 
 
-def issues_of(body: bytes) -> list[str]:
+def issues_of(body: bytes, classifier: Classifier) -> list[str]:
     """The category of an accepted outcome, by rules alone; none for what did not fail."""
     item = msgspec.json.decode(body)
     error = next((item[name] for name in ("error", "error_message", "error_msg") if item.get(name) is not None), None)
@@ -245,7 +253,7 @@ def issues_of(body: bytes) -> list[str]:
     if isinstance(error, dict):
         text = error.get("message") or error.get("type")
         error_type, status = error_type or error.get("type"), error.get("status")
-    return [classify(text or "", error_type, status, item.get("provider")).name]
+    return [classifier(text or "", error_type, status, item.get("provider")).name]
 
 
 def _as_dict(receipt: Receipt) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from rsi.analyze.trace import condense
 from rsi.model import Fingerprint
 
 #: Stored with every fingerprint and vector; raise it whenever a template changes.
-MASK_VERSION: Final = 1
+MASK_VERSION: Final = 2
 #: Characters looked at: the head and the tail of anything longer (a trace says what it is at one of its ends).
 EXAMINED: Final = 8192
 #: Characters of a template that are kept; MiniLM reads some 1,000.
@@ -61,6 +61,8 @@ _PATTERNS: Final = (
 )  # fmt: skip
 _MASK: Final = re.compile("|".join(f"(?P<{name}{i}>{body})" for i, (name, body) in enumerate(_PATTERNS)))
 _VARIES: Final = re.compile(r"[\d/\\@*]|:.*:")
+#: Colours and cursor movements (ECMA-48 CSI sequences): a coloured log says the same as a plain one.
+_ANSI: Final = re.compile(r"\x1b\[[0-?]{0,32}[ -/]{0,4}[@-~]")
 _BREAKS: Final = re.compile(r"([^\w.:/@+%#*-]+)")
 _CODE_HERE: Final = re.compile(r"[(\[\"']*-?\d{1,4}[)\]\"',.:;]*")
 _STATUS_HERE: Final = re.compile(r"[(\[\"']*[1-5]\d\d[)\]\"',.:;]*")
@@ -84,6 +86,7 @@ _CLASS_ENDS: Final = ("Error", "Exception", "Timeout", "Exit", "Interrupt", "War
 
 def mask(text: str) -> str:
     """The template of `text`: one line, at most `LONGEST` characters; masking a template changes nothing."""
+    text = _ANSI.sub("", text) if "\x1b" in text else text
     return _cached(text) if len(text) <= _CACHED_TEXT else _settled(_once(text))
 
 
@@ -129,6 +132,8 @@ def _is_code(word: str, words: list[str], place: int) -> bool:
     """Whether this number is a status, an errno or an exit code, by the words beside it."""
     if not _CODE_HERE.fullmatch(word):
         return False
+    if not place and word.endswith(":") and _STATUS_HERE.fullmatch(word):
+        return True  # `503: {"error": …`
     before = words[place - 1].strip(_STRIP).lower() if place else ""
     if before in _BEFORE_CODE or before.endswith(("status_code", "errno", "exit_code", "code")):
         return True
@@ -162,7 +167,7 @@ def fingerprint(text: str, error_type: str | None = None, *, stack: str | None =
     Returns:
         `hash` of 16 hex characters over mask version, class (without module) and template.
     """
-    line = condense(_joined(text, stack))
+    line = condense(_ANSI.sub("", _joined(text, stack)))
     written, message = _split_class(line)
     kind = (error_type or "").rsplit(".", 1)[-1].strip() or written
     template = mask(message if kind and kind == written else line) or kind or "(no text)"

@@ -18,7 +18,8 @@ from rsi.web.table import Entry, Parameter
 
 _LONGEST_WAIT_S: Final = 60.0
 _NAME_CHARS: Final = 200
-_VERSION: Final = re.compile(r'(?:W/)?"v(\d{1,15})"')
+#: The store's identity and the version: the same version of another store (a database that was reset) is another one.
+_TAG: Final = re.compile(r'(?:W/)?"([0-9a-f]{1,64})-v(\d{1,15})"')
 
 
 async def _policy(request: Request) -> Response:
@@ -33,7 +34,8 @@ async def _policy(request: Request) -> Response:
     found = _read(context_of(request), source, task)
     if wait and found.version == version:
         found = await _changed(request, (client, source or ""), found, wait, task)
-    headers = {"etag": f'"v{found.version}"', "cache-control": "no-cache"}
+    tag = f'"{context_of(request).pipeline.identity}-v{found.version}"'
+    headers = {"etag": tag, "cache-control": "no-cache"}
     return Response(None, 304, headers) if found.version == version else ok(found, headers=headers)
 
 
@@ -61,8 +63,10 @@ async def _changed(request: Request, key: tuple[str, str], found: Policy, wait: 
 
 
 def _known(request: Request) -> int | None:
-    known = _VERSION.fullmatch(request.headers.get("if-none-match", ""))
-    return int(known[1]) if known else None
+    known = _TAG.fullmatch(request.headers.get("if-none-match", ""))
+    if known is None or known[1] != context_of(request).pipeline.identity:
+        return None
+    return int(known[2])
 
 
 async def _until_gone(request: Request) -> None:
