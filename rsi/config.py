@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import secrets
@@ -225,6 +226,7 @@ def parse(raw: object, *, where: str = CONFIG_FILE) -> Config:
     if not isinstance(raw, dict):
         raise ConfigError(f"{where}: expected a mapping of settings, got {type(raw).__name__}")
     settings: dict[str, Any] = _as_written(raw)
+    _check_finite(settings, where, "")
     for keys in _DURATION_KEYS:
         _to_seconds(settings, keys, where)
     try:
@@ -242,6 +244,14 @@ def _as_written(value: Any) -> Any:
     if isinstance(value, dict):
         return {"on" if key is True else key: _as_written(item) for key, item in value.items() if item is not None}
     return [_as_written(item) for item in value] if isinstance(value, list) else value
+
+
+def _check_finite(value: Any, where: str, key: str) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{where}: {key}: expected a finite number, got {value}", field=key)
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, item in inner:
+        _check_finite(item, where, f"{key}.{name}" if key else str(name))
 
 
 def _to_seconds(raw: dict[str, Any], keys: tuple[str, ...], where: str) -> None:

@@ -27,7 +27,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 import rsi
 from rsi import clock
-from rsi.config import DEFAULT_HOST, Config, Home
+from rsi.config import CONFIG_FILE, DEFAULT_HOST, Config, Home
 from rsi.errors import ConfigError, RSIError
 from rsi.model import Intake
 from rsi.pipeline import CycleReport, Pipeline
@@ -136,20 +136,27 @@ class _Server(uvicorn.Server):
 class Daemon:
     """Everything one home needs, put together; used as a context manager that owns the home."""
 
-    def __init__(self, home: Home, config: Config) -> None:
+    def __init__(self, home: Home, config: Config, *, once: bool = False) -> None:
         self.home = home
         self.config = config
+        self._read = _changed_at(home)
         home.prepare()
         with contextlib.ExitStack() as stack:
             stack.enter_context(HomeLock(home.lock))
             self.store = Store.open(home.store_url(config))
             stack.callback(self.store.close)
-            self.worker = Worker(idle_s=config.worker.idle_s) if config.worker.enabled else None
+            self.worker = self._worker(once=once)
             if self.worker is not None:
                 stack.callback(self.worker.close)
             self.pipeline = Pipeline(home, config, self.store, worker=self.worker)
             self.intakes, self.troubles = load_intakes(home, config)
             self._stack = stack.pop_all()
+
+    def _worker(self, *, once: bool) -> Worker | None:
+        """The analysis worker; `once` waits for it, so that it need not stand back."""
+        if not self.config.worker.enabled:
+            return None
+        return Worker(idle_s=self.config.worker.idle_s, env={"RSI_WORKER_AWAITED": "1"} if once else None)
 
     def __enter__(self) -> Self:
         return self
@@ -183,7 +190,9 @@ class Daemon:
         refused = self.home.refused()
         if refused is not None:
             troubles.append(f"inbox: {refused}")
-        stat = os.statvfs(self.home.state)
+        if _changed_at(self.home) != self._read:
+            troubles.append("rsi.yaml has changed since the start; it is read when rsi starts: restart rsi up")
+        stat = os.statvfs(self.home.path)
         free_mb = stat.f_bavail * stat.f_frsize // (1024 * 1024)
         if free_mb < LOW_DISK_MB:
             troubles.append(f"disk nearly full: {free_mb} MiB left for {self.home.state}; free some, nothing is lost")
@@ -284,6 +293,14 @@ class Daemon:
         fresh.write_text(json.dumps(about), encoding="utf-8")
         fresh.replace(self.home.daemon_json)
         return url
+
+
+def _changed_at(home: Home) -> int:
+    """When `rsi.yaml` was last written; 0 where there is none."""
+    try:
+        return (home.path / CONFIG_FILE).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _event_loop() -> asyncio.AbstractEventLoop:

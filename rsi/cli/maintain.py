@@ -68,8 +68,10 @@ def _installed(distribution: str) -> bool:
 
 
 def _config(place: Place) -> dict[str, Any]:
+    from rsi.fix import publish
+
     try:
-        _ = place.config
+        publish.check_person(place.config)
     except RSIError as error:
         return _check("rsi.yaml", False, str(error))
     return _check("rsi.yaml", True, f"home {place.home.path}")

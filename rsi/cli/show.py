@@ -314,6 +314,7 @@ def policy(place: Place, source: str | None, task: str | None, as_json: bool) ->
     """
     from rsi.fix import publish
 
+    publish.check_person(place.config)  # what `rsi up` would refuse is not shown as if it were in force
     with reading(place) as conn:
         found = publish.build(conn, place.config, clock.now()) if conn is not None else _unpublished()
     found = publish.narrow(found, source, mask_task(task) if task else None)

@@ -80,7 +80,7 @@ def up(place: Place, host: str, port: int, once: bool, as_json: bool) -> None:
     config = place.config
     place.home.prepare()
     logs.configure(place.home.logs, to_terminal=not (once or place.quiet))
-    with Daemon(place.home, config) as daemon:
+    with Daemon(place.home, config, once=once) as daemon:
         if not once:
             daemon.serve(host, port, listening=None if place.quiet else partial(_greet, place))
             return

@@ -89,7 +89,8 @@ class Encoder:
 
     def _cut(self, plain: dict[str, Any]) -> bytes:
         self._tally.count("cut")
-        line = self._encode({key: value for key, value in plain.items() if key not in _HEAVY} | {"tags": ["rsi:cut"]})
+        light = {key: _shortened(value) for key, value in plain.items() if key not in _HEAVY} | {"tags": ["rsi:cut"]}
+        line = self._encode(light)
         if len(line) > MAX_ITEM_BYTES:
             raise ValueError(f"{len(line)} bytes are over the limit of {MAX_ITEM_BYTES}")
         return line
@@ -109,6 +110,13 @@ class Encoder:
         if kind is ErrorFacts:
             value = value.item()
         return self._redactor.value(msgspec.to_builtins(value, str_keys=True, enc_hook=_as_text))
+
+
+def _shortened(value: Any) -> Any:
+    """Long texts keep their two ends: an error says what it is at one of them."""
+    if isinstance(value, str) and len(value) > MAX_TEXT:
+        return f"{value[: MAX_TEXT // 2]} … {value[-MAX_TEXT // 2 :]}"
+    return {key: _shortened(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def _as_text(value: Any) -> str:

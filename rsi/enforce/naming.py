@@ -18,8 +18,10 @@ _CANCELLED: Final = (asyncio.CancelledError, concurrent.futures.CancelledError)
 
 def ended_without_failing(error: BaseException) -> Status | None:
     """`cancelled`, `paused` or `ok` for what is raised and is no failure; `None` for a failure."""
+    if isinstance(error, SystemExit):
+        return "ok" if error.code in (None, 0) else None  # a program that ends itself says itself how it went
     if not isinstance(error, Exception) or isinstance(error, _CANCELLED):
-        return "cancelled"  # KeyboardInterrupt, SystemExit, GeneratorExit, a cancelled task
+        return "cancelled"  # KeyboardInterrupt, GeneratorExit, a cancelled task
     if isinstance(error, StopIteration | StopAsyncIteration):
         return "ok"
     names = {(kind.__name__, kind.__module__) for kind in type(error).__mro__}

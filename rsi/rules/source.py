@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 from typing import Any, Final
 
@@ -74,7 +76,11 @@ def read(path: Path) -> Source:
         LocatedRuleError: unreadable, too large, not YAML, too deep, or using an alias, a tag or a key twice.
     """
     try:
-        with path.open("rb") as stream:
+        # a pipe would keep whoever reads it waiting for ever; O_NONBLOCK opens it, and fstat tells
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with open(fd, "rb") as stream:  # noqa: PTH123 - a descriptor, not a path
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise _broken(str(path), 1, "is not a regular file; remove it")
             raw = stream.read(MAX_BYTES + 1)
     except OSError as error:
         raise _broken(str(path), 1, f"cannot be read: {error.strerror or error}") from error

@@ -175,6 +175,7 @@ class Writer:
     def _run_group(self, first: _Entry) -> None:
         group: list[_Entry] = []
         try:
+            self._check_file()
             if first.rows is None or not self._fill_with_rows(first, group):
                 self._fill(first, group)
         except Exception as error:  # noqa: BLE001 - the border of the writer: every future of the group is told
@@ -187,6 +188,11 @@ class Writer:
         self._groups += 1
         if self._groups % WAL_LOOK_EVERY == 0:
             self._shorten_wal()
+
+    def _check_file(self) -> None:
+        """Else it would be written, and acknowledged, into a file without a name."""
+        if not self._path.exists():
+            raise FileNotFoundError("the database file is gone; restart rsi, what was in it is lost")
 
     def _fill_with_rows(self, first: _Entry, group: list[_Entry]) -> bool:
         """The hot path: rows alone, in as few calls as can be, for each gives the interpreter away and waits for it.

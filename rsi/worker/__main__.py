@@ -89,7 +89,12 @@ def _serve(requests: BinaryIO, replies: BinaryIO, idle_s: float) -> None:
 
 
 def _stand_back() -> None:
-    """Similarity is a luxury: it runs where nobody else wants the processor (Linux), or at least behind them."""
+    """Similarity is a luxury: it runs where nobody else wants the processor (Linux), or at least behind them.
+
+    Not where somebody waits for it (`rsi up --once`): RSI_WORKER_AWAITED says so.
+    """
+    if os.environ.get("RSI_WORKER_AWAITED"):
+        return
     os.nice(NICENESS)
     if hasattr(os, "SCHED_IDLE"):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))

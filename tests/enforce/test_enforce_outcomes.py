@@ -82,7 +82,7 @@ def test_tasks_and_threads_do_not_nest_in_one_another(world: World) -> None:
     assert len(world.reported(task="work")) == 20
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(), asyncio.CancelledError()])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), asyncio.CancelledError()])
 def test_going_away_is_cancelled_not_failed(world: World, error: BaseException) -> None:
     @guard("t", client=world.client)
     def work() -> None:

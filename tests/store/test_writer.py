@@ -231,3 +231,12 @@ def test_a_large_wal_is_emptied_once_its_reader_has_gone(store, outcome, monkeyp
     for _ in range(WAL_LOOK_EVERY + 1):
         store.write(lambda conn: None)
     assert wal.stat().st_size < 200_000
+
+
+def test_nothing_is_acknowledged_into_a_file_that_is_gone(tmp_path):
+    with Store.open(tmp_path / "rsi.db") as store:
+        store.write(lambda conn: meta.put(conn, "a", 1))
+        for name in ("rsi.db", "rsi.db-wal", "rsi.db-shm"):
+            (tmp_path / name).unlink(missing_ok=True)
+        with pytest.raises(StoreBusyError, match="gone"):
+            store.write(lambda conn: meta.put(conn, "b", 2))
