@@ -9,8 +9,10 @@ from typing import Any
 import click
 import msgspec
 
+from rsi.classify import meaning
 from rsi.cli import cli
 from rsi.config import Config
+from rsi.model import CATEGORIES
 
 FOLDER = Path(__file__).resolve().parent / "reference"
 
@@ -87,7 +89,23 @@ def _command(command: click.Command | None, parent: click.Context, name: str, li
             _command(command.get_command(context, inner), context, inner, lines)
 
 
-PAGES = {"config.md": config_page, "cli.md": cli_page}
+def categories_page() -> str:
+    """What each category means."""
+    lines = [
+        "# Categories",
+        "",
+        "Generated from `rsi/classify.py`. Which texts belong to which: `rules/classify/`.",
+        "",
+    ]
+    lines += ["| category | means | severity | repeated? | what to do |", "|---|---|---|---|---|"]
+    for name in CATEGORIES:
+        said = meaning(name)
+        again = "may help" if said.retryable else "no"
+        lines.append(f"| `{name}` | {said.title} | {said.severity} | {again} | {said.action} |")
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {"categories.md": categories_page, "config.md": config_page, "cli.md": cli_page}
 
 
 def main() -> int:
