@@ -35,7 +35,7 @@ test: lint
 # The long forms: run before an issue is called done; CI runs their short forms as tests.
 campaigns: $(READY)
 	$(BIN)/python benchmarks/kill.py --kills 200
-	RSI_HOSTILE_EXAMPLES=2000 $(BIN)/pytest -q tests/web -k hostile
+	RSI_HOSTILE=2000 RSI_INBOX_KILLS=25 $(BIN)/pytest tests/web/test_hostile.py tests/adapters/test_inbox.py
 	$(BIN)/python benchmarks/demo.py --seeds 20
 	$(BIN)/python benchmarks/verdict.py --long
 

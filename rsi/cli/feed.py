@@ -143,7 +143,9 @@ def _answer(place: Place, receipt: Receipt, *, as_json: bool) -> None:
     if as_json:
         print_json(receipt)
     elif not place.quiet:
-        click.echo(f"{receipt.accepted} accepted, {receipt.duplicates} duplicates, {len(receipt.rejected)} rejected")
+        where = "" if running(place.home) else f" into {place.home.path} (no daemon runs there)"
+        done = f"{receipt.accepted} accepted, {receipt.duplicates} duplicates, {len(receipt.rejected)} rejected"
+        click.echo(done + where)
     for rejected in receipt.rejected if not as_json else []:
         click.echo(f"rejected {rejected.index}: {harmless(rejected.error)}", err=True)
     if receipt.rejected:

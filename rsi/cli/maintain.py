@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import shutil
 import sys
 import warnings
 from typing import Any, Final
@@ -15,9 +16,12 @@ import rsi
 from rsi import clock
 from rsi.cli.options import Place, as_json, place, print_json, styled
 from rsi.cli.remote import running
+from rsi.cli.show import left_behind
 from rsi.errors import ConflictError, RSIError
 
 MIN_PYTHON: Final = (3, 11)
+#: Less than this, and the store will soon have to refuse (MiB); `rsi status` warns at the same mark.
+LOW_DISK_MB: Final = 200
 
 
 @click.command()
@@ -95,13 +99,15 @@ def _home(place: Place) -> dict[str, Any]:
         return _check("home", True, "nothing stored yet")
     mode = state.stat().st_mode & 0o777
     writable = os.access(state, os.W_OK)
-    says = f"{state} mode {mode:o}{'' if writable else ', not writable'}"
-    return _check("home", writable and not mode & 0o077, says)
+    free_mb = shutil.disk_usage(state).free // 2**20
+    says = f"{state} mode {mode:o}{'' if writable else ', not writable'}, {free_mb} MiB free"
+    return _check("home", writable and not mode & 0o077 and free_mb >= LOW_DISK_MB, says)
 
 
 def _daemon(place: Place) -> dict[str, Any]:
     remote = running(place.home)
-    return _check("daemon", True, f"up at {remote.url}" if remote else "not running (rsi up)")
+    left = left_behind(place) if remote is None else []
+    return _check("daemon", not left, f"up at {remote.url}" if remote else "; ".join(left) or "not running (rsi up)")
 
 
 def _adapters() -> dict[str, Any]:

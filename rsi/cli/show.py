@@ -52,7 +52,7 @@ def status(place: Place, as_json: bool) -> None:
     if remote is not None:
         found = remote.call("GET", "/v1/status")
     else:
-        found = {"running": False, "home": str(place.home.path), "troubles": _left_behind(place)}
+        found = {"running": False, "home": str(place.home.path), "troubles": left_behind(place)}
     if as_json:
         print_json(found)
     else:
@@ -61,7 +61,8 @@ def status(place: Place, as_json: bool) -> None:
         click.get_current_context().exit(1)
 
 
-def _left_behind(place: Place) -> list[str]:
+def left_behind(place: Place) -> list[str]:
+    """What a daemon that is not there any more, or does not answer, has left in this home."""
     about, refused = place.home.daemon(), place.home.refused()
     troubles = [f"inbox: {refused}"] if refused is not None else []
     pid = about.get("pid") if about else None
@@ -91,7 +92,7 @@ def _print_status(found: dict[str, Any]) -> None:
         click.echo(f"up: pid {found['pid']}, home {found['home']}, rsi {found['version']}")
         for name, part in {**found["intakes"], "pipeline": found["pipeline"]}.items():
             plain = {key: value for key, value in part.items() if isinstance(value, int | float | str | bool)}
-            click.echo(f"  {name}: " + ", ".join(f"{key} {value}" for key, value in plain.items()))
+            click.echo(f"  {name}: " + (", ".join(f"{key} {value}" for key, value in plain.items()) or "ready"))
     for trouble in found["troubles"]:
         click.echo(styled(f"! {harmless(trouble)}", fg="yellow"))
 

@@ -112,7 +112,9 @@ class Story:
             self._say(f"  {_arms(shown)}; {shown.get('why') or shown.get('method')}")
             self._say(f"  cannot exclude: {shown.get('cannot_exclude')}")
         health = remote.call("GET", "/health")["sources"].get(AGENT, {})
-        self._say(f"health of {AGENT}: {health.get('health_score')} [{health.get('lo')}, {health.get('hi')}]")
+        numbers = [health.get(key) for key in ("health_score", "lo", "hi")]
+        if all(isinstance(number, float) for number in numbers):
+            self._say("health of {}: {:.2f} [{:.2f}, {:.2f}]".format(AGENT, *numbers))
 
     def _once(self, key: str, text: str) -> None:
         if key not in self._told:
