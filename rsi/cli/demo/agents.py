@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import random
 import signal
 import sys
@@ -18,6 +19,7 @@ from rsi import clock
 PATIENCE_S: Final = 0.6  # how long an agent waits for an answer unless a policy says otherwise
 THINKS_S: Final = (0.1, 0.3)
 BILLING_EVERY_S: Final = 0.5
+LOOKS_UP_EVERY_S: Final = 0.5
 
 
 class ProviderError(Exception):
@@ -73,7 +75,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     for number in range(threads):
         threading.Thread(target=_work, args=(role, port, seed * 1000 + number), daemon=True).start()
-    signal.pause()
+    parent = os.getppid()
+    while os.getppid() == parent:  # the demo may be killed; its agents are not to outlive it
+        clock.sleep(LOOKS_UP_EVERY_S)
 
 
 if __name__ == "__main__":

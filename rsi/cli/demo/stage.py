@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -89,6 +91,21 @@ class Stage:
         clean = {key: value for key, value in os.environ.items() if not key.startswith(("RSI_", "PYTEST_"))}
         arguments: dict[str, Any] = {"env": {**clean, **env}, "stdin": subprocess.DEVNULL}
         with (self._folder / log).open("ab") as file:
-            child = subprocess.Popen(command, stdout=file, stderr=file, **arguments)  # noqa: S603 - our own programs
-        self._children.append(child)
+            with _uninterrupted():  # a child that nobody knows of would outlive the demo
+                child = subprocess.Popen(command, stdout=file, stderr=file, **arguments)  # noqa: S603 - our own programs
+                self._children.append(child)
         return child
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """SIGTERM and SIGINT that arrive meanwhile are acted on afterwards."""
+    came: list[int] = []
+    before = {one: signal.signal(one, lambda number, _: came.append(number)) for one in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    for number in came:
+        signal.raise_signal(number)
