@@ -90,10 +90,10 @@ class Stage:
     def _spawn(self, command: list[str], env: dict[str, str], log: str) -> subprocess.Popen[bytes]:
         clean = {key: value for key, value in os.environ.items() if not key.startswith(("RSI_", "PYTEST_"))}
         arguments: dict[str, Any] = {"env": {**clean, **env}, "stdin": subprocess.DEVNULL}
-        with (self._folder / log).open("ab") as file:
-            with _uninterrupted():  # a child that nobody knows of would outlive the demo
-                child = subprocess.Popen(command, stdout=file, stderr=file, **arguments)  # noqa: S603 - our own programs
-                self._children.append(child)
+        # a child that nobody knows of would outlive the demo
+        with (self._folder / log).open("ab") as file, _uninterrupted():
+            child = subprocess.Popen(command, stdout=file, stderr=file, **arguments)  # noqa: S603 - our own programs
+            self._children.append(child)
         return child
 
 
