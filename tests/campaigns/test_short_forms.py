@@ -28,24 +28,26 @@ def test_ten_kills_lose_and_double_nothing():
     assert "lost 0, lost from files 0, doubled 0, integrity ok" in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("flags", "mode", "verdicts"),
-    [
-        ([], "helpful", {"verified"}),
-        (["--null"], "null", {"undecided", "no_difference"}),
-        (["--harmful"], "harmful", {"worse"}),
-    ],
-)
-def test_the_demo_ends_with_the_verdict_it_should(flags, mode, verdicts):
-    done = run("-m", "rsi", "demo", "--json", "--seed", "1", *flags, seconds=110)
-    said = json.loads(done.stdout.strip().splitlines()[-1])
-    assert said["mode"] == mode
-    if mode == "null":  # true for 24 seeds of 25 by design: a single draw may not hold up a release
-        assert said["verdict"] in verdicts | {"worse", "verified"}
-        assert (done.returncode == 0) == (said["verdict"] in verdicts)
-    else:
-        assert said["verdict"] in verdicts, done.stdout + done.stderr
-        assert done.returncode == 0
+def demo(seed: int, *flags: str) -> tuple[str, int, str]:
+    done = run("-m", "rsi", "demo", "--json", "--seed", str(seed), *flags, seconds=110)
+    return json.loads(done.stdout.strip().splitlines()[-1])["verdict"], done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("flags", "verdict"), [((), "verified"), (("--harmful",), "worse")])
+def test_the_demo_ends_with_the_verdict_it_should(flags, verdict):
+    said, code, story = demo(1, *flags)
+    assert (said, code) == (verdict, 0), story
+
+
+def test_a_change_that_does_nothing_is_neither_verified_nor_worse():
+    """By design one draw in a dozen may say so (4 % each way); two in a row are a fault."""
+    good = {"undecided", "no_difference"}
+    said, code, story = demo(1, "--null")
+    assert (code == 0) == (said in good), story
+    if said not in good:
+        said, code, story = demo(2, "--null")
+    assert said in good, story
+    assert code == 0
 
 
 def test_the_peer_benchmark_measures_our_side():
