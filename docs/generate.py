@@ -9,6 +9,7 @@ from typing import Any
 import click
 import msgspec
 
+from rsi.analyze.lifecycle import as_markdown
 from rsi.classify import meaning
 from rsi.cli import cli
 from rsi.config import Config
@@ -105,7 +106,14 @@ def categories_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"categories.md": categories_page, "config.md": config_page, "cli.md": cli_page}
+def issues_page() -> str:
+    """The page as it is, with the table of states that the code runs."""
+    head, _, rest = (FOLDER / "issues.md").read_text().partition("| from | to |")
+    _, _, tail = rest.partition("\n\n")
+    return f"{head}{as_markdown()}\n{tail}"
+
+
+PAGES = {"categories.md": categories_page, "config.md": config_page, "cli.md": cli_page, "issues.md": issues_page}
 
 
 def main() -> int:

@@ -29,6 +29,7 @@ class Classifier:
     def __init__(self, rules: Sequence[ClassifyRule]) -> None:
         self._matcher = Matcher(rules)
         self._cached = lru_cache(maxsize=CACHE_SIZE)(self._decide)
+        self._confidence = {f"rule:{rule.id}": rule.confidence for rule in rules}
         self._severity = {rule.id: rule.severity for rule in rules if rule.severity}
 
     def __call__(
@@ -41,6 +42,10 @@ class Classifier:
     def severity(self, category: Category) -> Severity:
         """How bad: the deciding rule's own word, else its category's."""
         return self._severity.get(category.by.removeprefix("rule:")) or severity(category.name)
+
+    def weaker_than(self, sure: float) -> frozenset[str]:
+        """The `by` of the rules whose confidence is below `sure`: others may know better."""
+        return frozenset(by for by, confidence in self._confidence.items() if confidence < sure)
 
     def _decide(self, text: str, error_type: str | None, status: int | None, provider: str | None) -> Category:
         rule = self._matcher.decide(text, error_type, status, provider)
@@ -140,6 +145,9 @@ MEANINGS: Final[dict[str, Meaning]] = {
     "not_a_failure": Meaning("Not a failure", "low", "Nothing to mend: somebody stopped it or was asked."),
     "unknown": Meaning("Unclassified", "medium", "Read the samples; a rule of your own can name it."),
 }  # fmt: skip
+
+#: What another try cannot help, and must never be advised for.
+NEVER_RETRIED: Final = frozenset({"quota_exhausted", "auth", "permission", "refusal"})
 
 #: The 22 issue words of the older package (contract §2, `issues`) → category. Words about how an agent behaves say that
 #: the result was not what was wanted, which is `quality`.

@@ -46,6 +46,8 @@ BUILT_IN_INTAKES: Final = {
 #: How long open requests may finish after SIGTERM; long polls and streams are told to end at once.
 GRACE_S: Final = 3
 PRUNE_EVERY_S: Final = 3600
+#: How often it is asked whether the daily look for related issues is due: one that is restarted daily has it too.
+RELATE_EVERY_S: Final = 3600
 #: Below this the daemon says "disk nearly full" in its status, before the store has to refuse (MiB).
 LOW_DISK_MB: Final = 200
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
@@ -271,6 +273,7 @@ class Daemon:
     def _schedule(self) -> BackgroundScheduler:
         scheduler = BackgroundScheduler(timezone="UTC")
         scheduler.add_job(self._prune_job, "interval", seconds=PRUNE_EVERY_S, id="prune", coalesce=True)
+        scheduler.add_job(self._relate_job, "interval", seconds=RELATE_EVERY_S, id="relate", coalesce=True)
         scheduler.start()
         return scheduler
 
@@ -279,6 +282,12 @@ class Daemon:
             self.prune()
         except RSIError as error:
             log.warning("prune failed: %s", error)
+
+    def _relate_job(self) -> None:
+        try:
+            self.pipeline.relate()
+        except RSIError as error:
+            log.warning("looking for what may be the same failed: %s", error)
 
     def _announce(self, host: str, port: int) -> str:
         """Say in `.rsi/daemon.json` where we are; the address."""

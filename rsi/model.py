@@ -40,6 +40,7 @@ FixState: TypeAlias = Literal[
     "rolled_back", "removed", "rejected", "superseded", "failed",
 ]  # fmt: skip
 VerdictOutcome: TypeAlias = Literal["verified", "worse", "no_difference", "undecided", "no_data"]
+IncidentState: TypeAlias = Literal["open", "over"]
 HealthState: TypeAlias = Literal["healthy", "degraded", "unhealthy", "unknown"]
 
 
@@ -160,6 +161,53 @@ class Issue(msgspec.Struct, frozen=True, kw_only=True):
     suggested_action: str
     correlated: list[str]
     why: str
+
+
+class Related(msgspec.Struct, frozen=True, kw_only=True):
+    """An issue that may be the same as another: `cosine` in [-1, 1] of their nearest templates, `why` it is not yet."""
+
+    issue: str
+    title: str
+    category: str
+    cosine: float
+    why: str
+
+
+class IssueInFull(Issue, frozen=True, kw_only=True):
+    """One issue by itself: with what is possibly related to it, nearest first."""
+
+    related: list[Related]
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """Two issues that move together: `b` follows `a` by `lag_min` minutes. It says that they do, not why.
+
+    `times`: minutes in which the rarer one struck close to the other, against `expected` by chance; `q`: the false
+    discovery rate at which it is told; `named`: the taxonomy expects it. `says` has it in words.
+    """
+
+    a: str
+    b: str
+    lag_min: int
+    times: int
+    expected: float
+    q: float
+    named: bool
+    says: str
+
+
+class Incident(msgspec.Struct, frozen=True, kw_only=True):
+    """Issues that move together, shown as one, with what is likely behind them. Times are ISO 8601 UTC."""
+
+    id: str
+    title: str
+    likely_cause: str
+    state: IncidentState
+    issues: list[str]
+    sources: list[str]
+    started: str
+    last_seen: str
+    evidence: list[Link]
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -358,6 +406,8 @@ _READERS: Final = tuple(
     for noun in (
         Outcome,
         Issue,
+        IssueInFull,
+        Incident,
         Fix,
         Policy,
         Health,

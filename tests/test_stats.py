@@ -22,12 +22,14 @@ from rsi.stats import (
     beta_interval,
     beta_quantile,
     design_effect,
+    dispersion,
     not_significantly_above,
     trend,
     units_needed,
     wilson,
 )
 from rsi.stats.clustering import Autocorrelation, UnitClustering
+from rsi.stats.compare import DOUBT
 from rsi.stats.labelbet import BETTER, MAX_FACTOR, SAME, VERIFY_AT, WORSE, WORSE_AT, Settled, Wager, odds
 
 ARMS = ("control", "fixed")
@@ -509,6 +511,38 @@ def test_the_interference_test_blocks_what_rose_and_lets_the_rest_through():
         not_significantly_above(5, 4, 1, 10)
     with pytest.raises(StatsInputError):
         not_significantly_above(1, 4, 1, 10, d1=0.5)
+
+
+def test_dispersion_is_the_size_of_bursts_and_no_change_of_level():
+    draw = random.Random(3)
+    even = [sum(draw.random() < 0.05 for _ in range(20)) for _ in range(168)]
+    lumpy = [12 * (draw.random() < 0.05) for _ in range(168)]
+    traffic = [20] * 168
+    assert dispersion(even, traffic, 24) < 1.8
+    assert 8 < dispersion(lumpy, traffic, 24) < 1 + DOUBT * 11
+    risen = [k + (hour >= 144) * 2 for hour, k in enumerate([1] * 168)]
+    assert dispersion(risen, traffic, 24) == 1.0  # each side by its own rate
+    busy = [10 if hour % 2 else 90 for hour in range(168)]
+    assert dispersion([seen // 10 for seen in busy], busy, 24) == 1.0  # as the traffic, so the failures
+    assert dispersion([0] * 48, traffic[:48], 24) == dispersion([], [], 24) == 1.0
+
+
+def test_a_burst_that_goes_on_now_counts_in_full():
+    """It is at the edge of the window, where a sliding sum would see little of it."""
+    inside, edge = [0] * 168, [0] * 168
+    inside[155], edge[167] = 12, 12
+    assert dispersion(edge, [20] * 168, 24) >= dispersion(inside, [20] * 168, 24) > 12
+
+
+def test_bursts_are_no_trend():
+    assert trend(24, 100, 24, 600, 0.001) == "increasing"
+    assert trend(24, 100, 24, 600, 0.001, dispersed=12.0) == "stable"
+    with pytest.raises(StatsInputError, match="dispersed"):
+        trend(1, 1, 1, 1, dispersed=0.5)
+    with pytest.raises(StatsInputError, match="exposure"):
+        dispersion([1, 2], [1], 1)
+    with pytest.raises(StatsInputError, match="counts"):
+        dispersion([-1], [1], 1)
 
 
 def test_trend_compares_rates_not_counts():

@@ -9,7 +9,7 @@ pandas and missing requests .67; so everything that tells those apart has to be 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +19,7 @@ MERGE_AT: Final = 0.95
 RELATED_AT: Final = 0.50
 #: So many are shown; a person reads no more.
 MOST_RELATED: Final = 5
+_OTHER_CATEGORY: Final = "other category"
 
 _NUMBER = re.compile(r"(?<![\w.])-?\d{1,4}(?![\w])")
 _MADE_WORD = re.compile(r"\b(?=[\w.-]*\d)(?=[\w.-]*[A-Za-z])[A-Za-z][\w.-]*\w\b")
@@ -48,11 +49,12 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A tie to something known, and why."""
+    """A tie to something known, and why; `apart` has what tells the two apart besides their category, in few words."""
 
     id: str
     cosine: float
     why: str
+    apart: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def decide(new: Item, candidates: Sequence[Candidate], *, split: Callable[[str, 
         if merge is None and known.cosine >= MERGE_AT and not apart:
             merge = _link(known, "same category, class, codes and names")
         elif len(related) < MOST_RELATED:
-            related.append(_link(known, apart or "similar in wording only"))
+            related.append(_link(known, "; ".join(apart.values()) or "similar in wording only", apart))
     return Decision(merge, tuple(related), merge.why if merge else _why_new(ranked, related, allowed))
 
 
@@ -104,24 +106,25 @@ def _never(_one: str, _other: str) -> bool:
     return False
 
 
-def _link(known: Candidate, reason: str) -> Link:
-    return Link(known.item.id, known.cosine, f"{known.cosine:.2f} to {known.item.id}, {reason}")
+def _link(known: Candidate, reason: str, apart: Iterable[str] = ()) -> Link:
+    words = tuple(word for word in apart if word != _OTHER_CATEGORY)
+    return Link(known.item.id, known.cosine, f"{known.cosine:.2f} to {known.item.id}, {reason}", words)
 
 
-def _differences(one: Item, other: Item) -> str:
-    """What forbids a merge, in words; empty if nothing does."""
-    found = []
+def _differences(one: Item, other: Item) -> dict[str, str]:
+    """What forbids a merge, in few words and in many; empty if nothing does."""
+    found = {}
     if one.category != other.category:
-        found.append(f"category {one.category} not {other.category}")
+        found[_OTHER_CATEGORY] = f"category {one.category} not {other.category}"
     if _last(one.error_type) != _last(other.error_type):
-        found.append(f"class {_last(one.error_type) or 'none'} not {_last(other.error_type) or 'none'}")
+        found["other class"] = f"class {_last(one.error_type) or 'none'} not {_last(other.error_type) or 'none'}"
     for what, read in (("codes", kept_codes), ("names", quoted_names)):
         mine, theirs = read(one.template), read(other.template)
         if mine != theirs:
-            found.append(f"{what} {_said(mine - theirs)} not {_said(theirs - mine)}")
+            found[f"other {what}"] = f"{what} {_said(mine - theirs)} not {_said(theirs - mine)}"
     if _negations(one.template) != _negations(other.template):
-        found.append("one of them says not")
-    return "; ".join(found)
+        found["one says not"] = "one of them says not"
+    return found
 
 
 def _said(names: frozenset[str]) -> str:

@@ -12,6 +12,7 @@ from rsi.store.health import HealthRow
 from rsi.store.pending import Pending
 
 HOUR_S = 3600.0
+MINUTE_S = 60.0
 
 
 class Place(NamedTuple):
@@ -31,6 +32,22 @@ class Tally:
     tasks_failed: int = 0
 
 
+class Moment(NamedTuple):
+    """A source and the epoch minute."""
+
+    source: str
+    minute: int
+
+
+@dataclass(slots=True)
+class Strikes:
+    """Live failures of one template in one moment, and who was called in which release, as far as it was said."""
+
+    n: int = 0
+    provider: str | None = None
+    release: str | None = None
+
+
 @dataclass(slots=True)
 class Seen:
     """One template in these rows. `slot` is its id, or a negative number of this delta while it has none."""
@@ -42,6 +59,7 @@ class Seen:
     severity: Severity
     seqs: list[int] = field(default_factory=list)
     places: dict[Place, Tally] = field(default_factory=dict)
+    moments: dict[Moment, Strikes] = field(default_factory=dict)
     samples: list[str] = field(default_factory=list)
     live: int = 0
     first: float = float("inf")
@@ -88,6 +106,7 @@ class Delta:
     rows: int = 0
     up_to: int = 0  # the newest row that is in here: the next watermark
     seen: dict[Key, Seen] = field(default_factory=dict)
+    attempts: dict[Moment, int] = field(default_factory=dict)  # live outcomes but failed steps: repeating is no traffic
     excused: dict[Place, int] = field(default_factory=dict)  # final tasks that failed and were not failures
     health: list[HealthRow] = field(default_factory=list)
     alarms: list[Alarm] = field(default_factory=list)

@@ -1,15 +1,8 @@
 """Health: how often tasks succeed now, with an interval, and when that is an alarm.
 
-A decayed Beta posterior per (source, task) and per source. Each final task outcome weighs half as much after
-`HALF_LIFE` further ones; silence beyond `PATIENCE_S` halves all evidence every `PATIENCE_S`, so that a source nobody
-hears of becomes `unknown`, not healthy. Weights like these carry more information than their sum says: n outcomes
-weighted w have the variance of (Σw)²/Σw² equal ones (Kish 1965), and the interval is made from that effective n; with
-the bare sum it is too wide (99.6 % coverage instead of 95 %).
-
-Measured (tests/analyze/test_health.py in short, 8 outcomes a day, SLO .9): .02 false alarms in 30 days at 5 % failures,
-50 % failures found after 10 outcomes (median; p90 17), all failing after 5 at most, intervals cover 94-97 % from 20
-outcomes on. Letting time decay from the first hour on as well gave .37 false alarms: at 8 a day it forgets faster than
-it learns.
+A decayed Beta posterior per (source, task) and per source; what it remembers, and when it forgets at once, is
+`rsi.analyze.memory`. Silence beyond a day widens the interval, so that a source nobody hears of becomes `unknown`, not
+healthy. False alarms, detection and coverage: `benchmarks/health.py`, figures in `docs/design/034-health.md`.
 """
 
 from __future__ import annotations
@@ -23,6 +16,8 @@ import msgspec
 from sqlalchemy import Connection
 
 from rsi import clock
+from rsi.analyze import memory
+from rsi.analyze.memory import DAY_S, FADE, PRIOR, Bursts, Counts
 from rsi.config import Config, SourceConfig
 from rsi.model import Health, HealthState, Outcome, Severity
 from rsi.stats import beta_cdf, beta_interval
@@ -30,20 +25,18 @@ from rsi.store import health as stored
 from rsi.store.health import HealthRow, Scope
 from rsi.store.impact import SEVERITY_WEIGHT
 
-#: Outcomes after which one counts half.
-HALF_LIFE: Final = 20.0
-_FADE: Final = 0.5 ** (1.0 / HALF_LIFE)
-#: Silence that costs nothing, and the half-life of evidence beyond it, seconds.
-PATIENCE_S: Final = 86_400.0
 LEVEL: Final = 0.95
-PRIOR: Final = 0.5  # Jeffreys
 #: An interval wider than this says nothing.
 TOO_WIDE: Final = 0.5
-#: From this effective n on no Jeffreys interval is wider than `TOO_WIDE` (widest at a mean of one half).
+#: From this effective n on no interval is wider than `TOO_WIDE` (widest at a mean of one half).
 _NARROW_FROM: Final = 15.0
 #: The fast path: a run of failures whose chance, were the source exactly at its SLO, is below this; at least 5.
 FAST_CHANCE: Final = 1e-5
 FAST_RUN: Final = 5
+#: … for a whole memory of up to so many outcomes (1,400 a day). More traffic has more runs, and needs longer ones: at
+#: a million a day, five of 5 % in a row come by chance every third day.
+FAST_HELD: Final = 2_000.0
+_ROUNDING: Final = 1e-9
 _RUN_SHARE: Final = 0.5  # half a failure or more keeps a run going
 #: Grades from here up are fine, 1 is a failure, in between is linear: 3 is a third of a failure.
 GOOD_GRADE: Final = 4.0
@@ -120,31 +113,64 @@ def advance(
 
 
 def _blank(scope: Scope, at: float) -> HealthRow:
-    return HealthRow(*scope, 0.0, 0.0, at, 0, None, "unknown")
+    return HealthRow(*scope, 0.0, 0.0, at, 0, None, "unknown", 0.0, 0.0, 0.0, 0.0)
 
 
 class _Counting:
     """A row while outcomes are counted into it: this is the one loop that every success goes through."""
 
-    __slots__ = ("at", "before", "failures", "last_fingerprint", "run", "successes")
+    __slots__ = (
+        "at",
+        "before",
+        "failed",
+        "failures",
+        "joined",
+        "last_fingerprint",
+        "run",
+        "squares",
+        "succeeded",
+        "successes",
+    )
 
     def __init__(self, row: HealthRow) -> None:
         self.before, self.at = row, row.at
-        self.failures, self.successes = row.failures, row.successes
+        self.failures, self.successes, self.squares = row.failures, row.successes, row.squares
+        self.failed, self.succeeded = row.recent_failures, row.recent_successes
+        self.joined = row.joined
         self.run, self.last_fingerprint = row.run_of_failures, row.last_fingerprint
 
     def count(self, task: FinalTask) -> None:
-        fade = _FADE
-        if task.ts > self.at:
-            fade *= _silence(task.ts - self.at)
+        gap = task.ts - self.at
+        if gap > DAY_S:
+            self._fall_silent(gap)
+        fade = memory.fade(gap, self.failures + self.successes)
+        if gap > 0.0:
             self.at = task.ts
-        self.failures = self.failures * fade + task.failure
-        self.successes = self.successes * fade + 1.0 - task.failure
-        if task.failure >= _RUN_SHARE:
+        failure = task.failure
+        self.failures = self.failures * fade + failure
+        self.successes = self.successes * fade + 1.0 - failure
+        self.squares = self.squares * fade * fade + 1.0
+        self.joined *= fade
+        self.failed = self.failed * FADE + failure
+        self.succeeded = self.succeeded * FADE + 1.0 - failure
+        if failure >= _RUN_SHARE:
+            if self.run:
+                self.joined += failure
             self.run += 1
             self.last_fingerprint = task.fingerprint if task.fingerprint is not None else self.last_fingerprint
         else:
             self.run, self.last_fingerprint = 0, None
+
+    def _fall_silent(self, gap: float) -> None:
+        """Squared weights shrink as the weights do: effective outcomes are lost, not only weight."""
+        left = memory.silence(gap, memory.whole(self.failures, self.successes, self.squares).n)
+        self.failures *= left
+        self.successes *= left
+        self.squares *= left
+        self.joined *= left
+        left = max(left, memory.silence(gap, 0.0))
+        self.failed *= left
+        self.succeeded *= left
 
     def row(self) -> HealthRow:
         """As it is now; its state is still the one before."""
@@ -154,50 +180,74 @@ class _Counting:
             at=self.at,
             run_of_failures=self.run,
             last_fingerprint=self.last_fingerprint,
+            squares=self.squares,
+            recent_failures=self.failed,
+            recent_successes=self.succeeded,
+            joined=self.joined,
         )
 
 
-def _silence(seconds: float) -> float:
-    return 1.0 if seconds <= PATIENCE_S else 0.5 ** ((seconds - PATIENCE_S) / PATIENCE_S)
-
-
-class Counts(NamedTuple):
-    """Failures and successes on the scale of effective outcomes; they may be added up over sources."""
-
-    failures: float
-    successes: float
-
-    @property
-    def n(self) -> float:
-        """Effective outcomes."""
-        return self.failures + self.successes
-
-    @property
-    def mean(self) -> float:
-        """Posterior mean of the success rate."""
-        return (self.successes + PRIOR) / (self.n + 2 * PRIOR)
-
-
 def counts(row: HealthRow, now: float) -> Counts:
-    """A row's evidence at `now` (epoch seconds).
+    """A row's evidence at `now` (epoch seconds)."""
+    found = memory.whole(row.failures, row.successes, row.squares).over(_bursts(row).effect)
+    left = memory.silence(now - row.at, found.n)
+    return Counts(found.failures * left, found.successes * left)
 
-    With fade λ and k outcomes Σw = (1-λᵏ)/(1-λ), so the scale Σw/Σw² = (1+λ)/(1+λᵏ) follows from Σw alone; what
-    silence took away looks like fewer outcomes, which errs towards a wider interval.
+
+def _bursts(row: HealthRow) -> Bursts:
+    return memory.bursts(row.failures, row.failures + row.successes, row.joined, row.run_of_failures)
+
+
+def run_needed(slo: float, held: float = 0.0, again: float = 0.0) -> int:
+    """Failures in a row that need no further evidence.
+
+    Args:
+        slo: the success rate that is asked for.
+        held: what the whole memory holds, by weight.
+        again: the chance of a failure right after another, where they come in bursts.
     """
-    still = _silence(now - row.at)
-    failures, successes = row.failures * still, row.successes * still
-    scale = (1.0 + _FADE) / max(1.0, 2.0 - (1.0 - _FADE) * (failures + successes))
-    return Counts(failures * scale, successes * scale)
+    chance = FAST_CHANCE * min(1.0, FAST_HELD / held) if held > 0.0 else FAST_CHANCE
+    first, next_ = 1.0 - slo, max(1.0 - slo, again)
+    return max(FAST_RUN, 1 + math.ceil(math.log(chance / first) / math.log(next_) - _ROUNDING))
 
 
-def run_needed(slo: float) -> int:
-    """Failures in a row that need no further evidence."""
-    return max(FAST_RUN, math.ceil(math.log(FAST_CHANCE) / math.log(1.0 - slo)))
+def _is_fast(row: HealthRow, slo: float) -> bool:
+    if row.run_of_failures < FAST_RUN:
+        return False
+    return row.run_of_failures >= run_needed(slo, row.failures + row.successes, _bursts(row).again)
+
+
+def _forget(row: HealthRow, slo: float) -> HealthRow:
+    """The row, or what is recent of it where the rest is of another time.
+
+    It is where the recent outcomes contradict the rest; and where the rest hides that they are surely below the SLO,
+    all failing, or surely above it again: then the score says what the state says.
+    """
+    looks = memory.share_of_looks(row.failures + row.successes)
+    if looks >= 1.0:
+        return row
+    squares = memory.squares_of(row.recent_failures + row.recent_successes)
+    effect = _bursts(row).effect
+    recent = memory.whole(row.recent_failures, row.recent_successes, squares).over(effect)
+    rest = memory.whole(row.failures, row.successes, row.squares).over(effect)
+    if _is_hidden(recent, rest, slo, looks, fast=_is_fast(row, slo)) or memory.contradicts(recent, rest.mean, looks):
+        joined = row.joined * row.recent_failures / row.failures if row.failures > 0.0 else 0.0
+        return row._replace(
+            failures=row.recent_failures, successes=row.recent_successes, squares=squares, joined=joined
+        )
+    return row
+
+
+def _is_hidden(recent: Counts, rest: Counts, slo: float, looks: float, *, fast: bool) -> bool:
+    if recent.mean >= slo and not fast:
+        return rest.mean < slo and _surely_above(recent, slo, looks)
+    return (fast or _surely_below(recent, slo, looks)) and not _surely_below(rest, slo)
 
 
 def _judge(row: HealthRow, slo: float) -> tuple[HealthRow, Alarm | None]:
+    fast = _is_fast(row, slo)
+    row = _forget(row, slo)
     found = counts(row, row.at)
-    fast = row.run_of_failures >= run_needed(slo)
     state = _state(found, slo, fast=fast, was=row.state)
     judged = row._replace(state=state)
     if (state == "unhealthy") == (row.state == "unhealthy"):
@@ -211,15 +261,24 @@ def _state(found: Counts, slo: float, *, fast: bool, was: str) -> HealthState:
     """Unhealthy: the whole interval lies below the SLO, or a fast run; it stays so until the mean is back."""
     if found.n <= 0.0 or (found.n < _NARROW_FROM and _width(found) > TOO_WIDE):
         return "unknown"
+    if fast:
+        return "unhealthy"
     if found.mean >= slo:
         return "healthy"
-    return "unhealthy" if fast or was == "unhealthy" or _surely_below(found, slo) else "degraded"
+    return "unhealthy" if was == "unhealthy" or _surely_below(found, slo) else "degraded"
 
 
-def _surely_below(found: Counts, slo: float) -> bool:
+def _surely_below(found: Counts, slo: float, looks: float = 1.0) -> bool:
     """Whether the interval's upper end is below the SLO, without computing that end."""
-    above = 1.0 - beta_cdf(slo, found.successes + PRIOR, found.failures + PRIOR)
-    return above < (1.0 - LEVEL) / 2.0
+    return _chance_below(found, slo) > 1.0 - (1.0 - LEVEL) / 2.0 * looks
+
+
+def _surely_above(found: Counts, slo: float, looks: float) -> bool:
+    return _chance_below(found, slo) < (1.0 - LEVEL) / 2.0 * looks
+
+
+def _chance_below(found: Counts, slo: float) -> float:
+    return beta_cdf(slo, found.successes + PRIOR, found.failures + PRIOR)
 
 
 def _width(found: Counts) -> float:
@@ -250,7 +309,7 @@ def _source(name: str, rows: Mapping[Scope, HealthRow], config: Config, now: flo
 
 
 def _one(row: HealthRow, slo: float, now: float) -> dict[str, Any]:
-    return _figures([counts(row, now)], slo, row.state, fast=row.run_of_failures >= run_needed(slo))
+    return _figures([counts(row, now)], slo, row.state, fast=_is_fast(row, slo))
 
 
 def _figures(found: Sequence[Counts], slo: float, was: str, *, fast: bool = False) -> dict[str, Any]:

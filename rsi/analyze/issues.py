@@ -12,23 +12,18 @@ import msgspec
 from sqlalchemy import Connection
 
 from rsi import clock
-from rsi.analyze import lifecycle
+from rsi.analyze import lifecycle, trends
 from rsi.analyze.delta import HOUR_S, Touch
 from rsi.analyze.lifecycle import DAY_H, FORGOTTEN_H, GAPS, Facts
+from rsi.analyze.trends import Past
 from rsi.config import Config
 from rsi.model import IssueState, Trend
-from rsi.stats import trend as compare
 from rsi.store import fixes, impact, issue_rows, meta
-from rsi.store.impact import RECURRING, Scope
+from rsi.store.impact import Scope
 from rsi.store.issue_rows import IssueRow, Struck
 
 #: At most some 10 ms of a pass, when each struck in several scopes.
 QUIET_AT_ONCE: Final = 10
-#: Two-sided chance of calling a steady issue rising or falling. The test is asked again whenever the issue strikes, so
-#: it is stricter than a single look would need.
-TREND_ALPHA: Final = 0.001
-#: Recent means the last day, against the days of the window before it.
-RECENT_H: Final = 24
 CURSOR: Final = "issues_quiet_cursor"
 _START: Final = (0.0, 0)
 _BACK: Final = "; came back "
@@ -67,7 +62,7 @@ def sweep(
     for view in views:
         row, touch = view.row, touches.get(view.row.id, Touch())
         before = row.state, row.trend
-        row.trend = _trend(view, now)
+        row.trend = view.trend
         moved = _move(row, _facts(conn, view, touch, now, forgotten), touch, now)
         if moved is not None:
             _explain_resolved(conn, row, moved)
@@ -89,13 +84,12 @@ def _quiet(conn: Connection, now: float) -> list[IssueRow]:
 
 
 class _View(NamedTuple):
-    """An issue, where it struck since `since` (epoch hour), and the final tasks there: all, and of the last day."""
+    """An issue, where it struck since `since` (epoch hour), and its trend."""
 
     row: IssueRow
     struck: Sequence[Struck]
     since: int
-    traffic: Mapping[Scope, int]
-    of_late: Mapping[Scope, int]
+    trend: Trend
 
     @property
     def scopes(self) -> list[Scope]:
@@ -103,35 +97,11 @@ class _View(NamedTuple):
 
 
 def _views(conn: Connection, rows: Mapping[int, IssueRow], since: int, now: float) -> list[_View]:
-    if not rows:
-        return []
-    cut = int(now // HOUR_S) - RECENT_H + 1
     struck: dict[int, list[Struck]] = {key: [] for key in rows}
-    for one in issue_rows.struck(conn, rows, since, cut):
+    for one in issue_rows.struck(conn, rows, since, trends.recent_from(now)):
         struck[one.issue].append(one)
-    asked = {
-        (one.source, one.task) for key, found in struck.items() if _has_trend(rows[key], found, now) for one in found
-    }  # empty for what fell silent: nothing of late needs no test
-    traffic, of_late = impact.exposure(conn, asked, since), impact.exposure(conn, asked, cut)
-    return [_View(row, struck[key], since, traffic, of_late) for key, row in rows.items()]
-
-
-def _has_trend(row: IssueRow, struck: Sequence[Struck], now: float) -> bool:
-    """Whether there is enough to compare: a day of age, seen within a day, and a few failures."""
-    if now - row.first_seen < DAY_H * HOUR_S or now - row.last_seen >= DAY_H * HOUR_S:
-        return False
-    return sum(one.unrecovered for one in struck) >= RECURRING
-
-
-def _trend(view: _View, now: float) -> Trend:
-    """The last day against the days before it, per task; new for the first day."""
-    if now - view.row.first_seen < DAY_H * HOUR_S:
-        return "new"
-    if not _has_trend(view.row, view.struck, now):
-        return "stable"
-    recent, both = sum(one.recent for one in view.struck), sum(one.unrecovered for one in view.struck)
-    late, whole = (sum(found.get(one, 0) for one in view.scopes) for found in (view.of_late, view.traffic))
-    return compare(recent, late, both - recent, max(0, whole - late), TREND_ALPHA)
+    found = trends.of(conn, [Past(row, struck[key]) for key, row in rows.items()], now)
+    return [_View(row, struck[key], since, found[key]) for key, row in rows.items()]
 
 
 def _facts(conn: Connection, view: _View, touch: Touch, now: float, forgotten: float) -> Facts:

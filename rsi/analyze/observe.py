@@ -2,26 +2,28 @@
 
 `paused`, `cancelled` and `started` are never failures; nor is what the rules call `not_a_failure`: such a task is taken
 out of the counters again, as if it had been cancelled. Backfill makes issues and counts by its hour, but moves no
-health and enters no trial. The category is what the rules say; the agent's own claim stays beside it in the row.
+health and enters no trial. The category is what the rules say, and where they are not sure what prototypes have said of
+the same template; the agent's own claim stays beside it in the row.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
 import msgspec
 from sqlalchemy import Connection
 
 from rsi.analyze import health, recovery
-from rsi.analyze.delta import HOUR_S, Delta, Place, Seen, Tally, Waiting
+from rsi.analyze.delta import HOUR_S, MINUTE_S, Delta, Moment, Place, Seen, Strikes, Tally, Waiting
 from rsi.analyze.health import FinalTask
+from rsi.analyze.prototype import BY, open_to, remembered
 from rsi.analyze.template import fingerprint
 from rsi.analyze.write import write
 from rsi.config import Config
 from rsi.model import Category, Fingerprint, Outcome, Severity, StoredOutcome
-from rsi.store import fingerprints, pending
+from rsi.store import fingerprints, pending, recategorize
 from rsi.store import health as stored_health
 from rsi.store.fingerprints import Key
 from rsi.store.health import Scope
@@ -40,6 +42,10 @@ OVERDUE_AT_ONCE: Final = 500
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
+
+
+#: What an error is, and which.
+Identified: TypeAlias = tuple[Category, Fingerprint]
 
 
 class Classifies(Protocol):
@@ -91,8 +97,8 @@ class Observer:
             config: SLOs and `verify.silent_after`.
         """
         delta = Delta(now, len(rows), rows[-1].seq if rows else 0)
-        found = {row.seq: self._identify(row.outcome) for row in rows if row.outcome.failed}
-        slots = self._slots(conn, {_key(*pair) for pair in found.values() if pair[0].name != NOT_A_FAILURE})
+        found = _recalled(conn, {row.seq: self._identify(row.outcome) for row in rows if row.outcome.failed})
+        slots = self._slots(conn, {_key(*pair) for pair in found.values() if not _excuses(pair[0])})
         tasks: list[FinalTask] = []
         old: dict[Scope, float] = {}
         steps: list[Waiting] = []
@@ -100,8 +106,11 @@ class Observer:
         for row in rows:
             outcome = row.outcome
             pair = found.get(row.seq)
-            excused = pair is not None and pair[0].name == NOT_A_FAILURE
+            excused = pair is not None and _excuses(pair[0])
             ended[outcome.source, outcome.id] = Ended(outcome.kind, outcome.status, outcome.parent, excused)
+            if not outcome.backfill and (outcome.kind == "task" or not outcome.failed):
+                moment = _moment(outcome)
+                delta.attempts[moment] = delta.attempts.get(moment, 0) + 1
             seen = self._take(delta, slots, row, *pair) if pair is not None and not excused else None
             if excused and outcome.kind == "task":
                 place = _place(outcome)
@@ -122,7 +131,7 @@ class Observer:
             delta.health, delta.alarms = health.advance(before, tasks, config, old)
         return delta
 
-    def _identify(self, outcome: Outcome) -> tuple[Category, Fingerprint]:
+    def _identify(self, outcome: Outcome) -> Identified:
         text = outcome.error or outcome.stack or ""
         if not text.strip():
             return self._textless(outcome)
@@ -134,12 +143,12 @@ class Observer:
             self._categories.put((found.hash, *asked), category)
         return category, found
 
-    def _textless(self, outcome: Outcome) -> tuple[Category, Fingerprint]:
+    def _textless(self, outcome: Outcome) -> Identified:
         """Nothing was said: class and status may still decide, then the agent's own claim; grouped by task."""
         category = self._classifier("", outcome.error_type, outcome.error_status, outcome.provider)
         if category.name == UNKNOWN and outcome.claimed:
             category = Category(outcome.claimed[0], category.confidence, "claimed")
-        said = [f"no error text from {outcome.task}", *outcome.claimed[:1]]
+        said = [f"{recategorize.SILENT} {outcome.task}", *outcome.claimed[:1]]
         if outcome.error_status is not None:
             said.append(f"status {outcome.error_status}")
         return category, fingerprint(", ".join(said), outcome.error_type)
@@ -177,6 +186,21 @@ def observe(
     return Observer(classifier).observe(conn, rows, now, config)
 
 
+def _excuses(category: Category) -> bool:
+    """Only a rule takes a failure out of the counters; what resembles an interrupt is still counted."""
+    return category.name == NOT_A_FAILURE and category.by != BY
+
+
+def _recalled(conn: Connection, found: dict[int, Identified]) -> dict[int, Identified]:
+    """The same with the categories that prototypes have given to templates which no rule surely decides."""
+    asked = {mark.hash for category, mark in found.values() if open_to(category)}
+    known = recategorize.of_hashes(conn, asked) if asked else {}
+    return {
+        seq: (remembered(known[mark.hash]), mark) if open_to(category) and mark.hash in known else (category, mark)
+        for seq, (category, mark) in found.items()
+    }
+
+
 def _key(category: Category, found: Fingerprint) -> Key:
     return category.name, found.hash
 
@@ -185,12 +209,21 @@ def _place(outcome: Outcome) -> Place:
     return Place(outcome.source, outcome.task, int(outcome.ts // HOUR_S))
 
 
+def _moment(outcome: Outcome) -> Moment:
+    return Moment(outcome.source, int(outcome.ts // MINUTE_S))
+
+
 def _strike(seen: Seen, row: StoredOutcome, steps: list[Waiting]) -> None:
     """Count a failure; a step's recovery is not known yet."""
     outcome = row.outcome
     place = _place(outcome)
     tally = seen.places.setdefault(place, Tally())
     tally.n += 1
+    if not outcome.backfill:
+        strikes = seen.moments.setdefault(_moment(outcome), Strikes())
+        strikes.n += 1
+        strikes.provider = outcome.provider or strikes.provider
+        strikes.release = outcome.release or strikes.release
     if outcome.kind == "task":
         tally.tasks_failed += 1
     elif outcome.parent is not None:

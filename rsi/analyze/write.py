@@ -9,13 +9,15 @@ from sqlalchemy import Connection
 from rsi.analyze import titles
 from rsi.analyze.delta import HOUR_S, Delta, Place, Seen, Tally, Touch
 from rsi.analyze.template import MASK_VERSION
-from rsi.store import fingerprints, health, issue_rows, outcomes, pending, rollups
+from rsi.store import fingerprints, health, issue_rows, minutes, outcomes, pending, recategorize, rollups
 from rsi.store.fingerprints import Interned, Key, NewTemplate
 from rsi.store.issue_rows import HourRow, IssueRow
+from rsi.store.minutes import MinuteRow
 from rsi.store.rollups import RollupDelta
 
 #: Why a template is in the cluster that it founded.
 FOUNDED = "same template"
+_NONE = "none"  # the word of what no rule decides
 
 
 def write(conn: Connection, delta: Delta) -> None:
@@ -26,9 +28,11 @@ def write(conn: Connection, delta: Delta) -> None:
     interned = _intern(conn, delta)
     fingerprints.count(conn, {interned[key].id: len(seen.seqs) for key, seen in delta.seen.items()})
     outcomes.set_fingerprints(conn, [(seq, interned[key].id) for key, seen in delta.seen.items() for seq in seen.seqs])
+    recategorize.confirm(conn, _confirmed(delta, interned))
     _strike(conn, delta, interned)
     _wait(conn, delta, interned)
-    rollups.add(conn, _rollups(delta))
+    minutes.add(conn, _minutes(delta, interned))
+    rollups.add(conn, _rollups(delta, interned))
     ids = {seen.slot: interned[key].id for key, seen in delta.seen.items()}
     health.save(
         conn,
@@ -45,9 +49,26 @@ def _intern(conn: Connection, delta: Delta) -> dict[Key, Interned]:
     """Every template as it lies in the store now; clusters may have been merged since the delta was made."""
     slots = {seen.slot: key for key, seen in delta.seen.items() if seen.slot > 0}
     there = {slots[id_]: found for id_, found in fingerprints.by_id(conn, slots).items()}
-    there = {key: found for key, found in there.items() if (found.category, found.hash) == key}
+    there = {key: found for key, found in there.items() if _is_still(key, found)}
     new = [_new(seen) for key, seen in delta.seen.items() if key not in there]
     return there | fingerprints.intern(conn, new, delta.now)
+
+
+def _is_still(key: Key, found: Interned) -> bool:
+    """The same template; prototypes may have given it another category since the delta was made."""
+    category, hashed = key
+    return found.hash == hashed and (found.category == category or recategorize.by_prototype(found.classified_by))
+
+
+def _confirmed(delta: Delta, interned: Mapping[Key, Interned]) -> dict[int, str]:
+    """Templates that a rule decides, and that were prototypes' alone so far."""
+    return {
+        interned[key].id: seen.category.by
+        for key, seen in delta.seen.items()
+        if interned[key].classified_by == recategorize.BY
+        and interned[key].category == seen.category.name
+        and seen.category.by not in (recategorize.BY, _NONE)
+    }
 
 
 def _new(seen: Seen) -> NewTemplate:
@@ -89,6 +110,17 @@ def _strike(conn: Connection, delta: Delta, interned: Mapping[Key, Interned]) ->
     issue_rows.save(conn, [row for row in kept.values() if row.id in delta.touched])
     issue_rows.add_hours(conn, hours)
     delta.created = sorted(made)
+
+
+def _minutes(delta: Delta, interned: Mapping[Key, Interned]) -> Iterable[MinuteRow]:
+    """Attempts, and failures of every issue, by minute."""
+    for moment, n in delta.attempts.items():
+        yield MinuteRow(moment.minute, minutes.ATTEMPTS, moment.source, n)
+    for key, seen in delta.seen.items():
+        for moment, strikes in seen.moments.items():
+            yield MinuteRow(
+                moment.minute, interned[key].cluster, moment.source, strikes.n, strikes.provider, strikes.release
+            )
 
 
 def _amounts(tally: Tally) -> tuple[int, int, int]:
@@ -151,13 +183,14 @@ def _wait(conn: Connection, delta: Delta, interned: Mapping[Key, Interned]) -> N
     )
 
 
-def _rollups(delta: Delta) -> Iterable[RollupDelta]:
+def _rollups(delta: Delta, interned: Mapping[Key, Interned]) -> Iterable[RollupDelta]:
     """Failures by category; and what ingest counted as failed by its status, and was not, is taken out of ''.
 
     Such a task counts as a cancelled one does: neither as ok nor as failed.
     """
     summed: dict[tuple[Place, str], tuple[int, int]] = {}
-    for (category, _), seen in delta.seen.items():
+    for key, seen in delta.seen.items():
+        category = interned[key].category
         for place, tally in seen.places.items():
             tasks, steps = summed.get((place, category), (0, 0))
             summed[place, category] = (tasks + tally.tasks_failed, steps + tally.n - tally.tasks_failed)

@@ -1,127 +1,18 @@
-"""`rsi classify` (the dry run of analysis) and `rsi rules list|check|test`."""
+"""`rsi rules list|check|test`."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import click
-import msgspec
 
 from rsi import rules as rule_files
 from rsi.cli.options import Place, as_json, place, print_json, styled, table
-from rsi.errors import InvalidInputError
 
 KINDS = ("classify", "fix")
-
-
-class Failed(msgspec.Struct, frozen=True):
-    """`error` as an outcome may have it."""
-
-    message: str | None = None
-    type: str | None = None
-    status: int | None = None
-
-
-class Text(msgspec.Struct, frozen=True):
-    """One line of input: what `classify` takes; `error` is another word for `text`, or an outcome's object."""
-
-    text: str | None = None
-    error: str | Failed | None = None
-    error_type: str | None = None
-    status: int | None = None
-    provider: str | None = None
-
-    def flat(self) -> Text:
-        """The same with `text`, `error_type` and `status` taken from `error` where they are not said."""
-        error = self.error if isinstance(self.error, Failed) else Failed(message=self.error)
-        return Text(
-            text=self.text or error.message or "",
-            error_type=self.error_type or error.type,
-            status=self.status if self.status is not None else error.status,
-            provider=self.provider,
-        )
-
-
-class Classified(msgspec.Struct, frozen=True):
-    """One line of output. `cluster` is the issue that this home already has for it, if any."""
-
-    category: str
-    confidence: float
-    by: str
-    fingerprint: str
-    template: str
-    cluster: str | None = None
-
-
-@click.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, allow_dash=True))
-@place
-def classify(place: Place, files: tuple[str, ...]) -> None:
-    """What would these errors be? JSONL in, JSONL out, in order; nothing is stored.
-
-    Each line is a JSON string, or an object with text (or error), error_type, status, provider.
-
-    \b
-    Example:
-      echo '"429 Too Many Requests"' | rsi classify -
-    """
-    from rsi.analyze import fingerprint
-    from rsi.classify import Classifier
-    from rsi.redact import Redactor
-
-    decide = Classifier(rule_files.load("classify", [place.home.rules]).rules)
-    redactor = Redactor(place.config.redact.extra)
-    with _known(place) as issue_of:
-        for found in _texts(files):
-            text = redactor.text(found.text or "")
-            category = decide(text, found.error_type, found.status, found.provider)
-            mark = fingerprint(text, found.error_type)
-            answer = Classified(
-                category.name, category.confidence, category.by, mark.hash, mark.template,
-                issue_of(category.name, mark.hash),
-            )  # fmt: skip
-            click.echo(msgspec.json.encode(answer))
-
-
-@contextlib.contextmanager
-def _known(place: Place) -> Iterator[Callable[[str, str], str | None]]:
-    """Which issue of the home a fingerprint belongs to: (category, hash) → id."""
-    from rsi.cli.show import reading
-    from rsi.store import fingerprints
-
-    with reading(place) as conn:
-
-        def issue_of(category: str, hashed: str) -> str | None:
-            found = fingerprints.find(conn, [(category, hashed)]) if conn is not None else {}
-            return f"i{found[category, hashed].cluster}" if found else None
-
-        yield issue_of
-
-
-def _texts(files: Iterable[str]) -> Iterator[Text]:
-    for name in files:
-        if name == "-":
-            yield from _lines(name, io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", errors="replace"))
-        else:
-            with Path(name).open(encoding="utf-8-sig", errors="replace") as file:
-                yield from _lines(name, file)
-
-
-def _lines(name: str, file: TextIO) -> Iterator[Text]:
-    for number, line in enumerate(file, start=1):
-        if not line.strip():
-            continue
-        try:
-            found = msgspec.json.decode(line, type=str | Text)
-        except msgspec.DecodeError as error:
-            message = f"{name}:{number}: expected a JSON string or an object with `text`: {error}"
-            raise InvalidInputError(message) from error
-        yield Text(text=found) if isinstance(found, str) else found.flat()
+PROTOTYPES = "prototypes"
 
 
 @click.group()
@@ -139,7 +30,7 @@ def rules(ctx: click.Context, home: str | None) -> None:
 
 
 @rules.command("list")
-@click.option("--kind", type=click.Choice(KINDS), help="One kind only.")
+@click.option("--kind", type=click.Choice([*KINDS, PROTOTYPES]), help="One kind only. Prototypes: only so.")
 @as_json
 @place
 def list_rules(place: Place, kind: str | None, as_json: bool) -> None:
@@ -149,6 +40,9 @@ def list_rules(place: Place, kind: str | None, as_json: bool) -> None:
     Example:
       rsi rules list --kind fix
     """
+    if kind == PROTOTYPES:
+        _list_prototypes(place, as_json=as_json)
+        return
     kinds = [kind] if kind else KINDS
     found = [rule for one in kinds for rule in _records(place, one)]
     if as_json:
@@ -159,6 +53,15 @@ def list_rules(place: Place, kind: str | None, as_json: bool) -> None:
         for r in found
     ]
     table(rows, ["id", "kind", "status", "origin", "record", "categories"])
+
+
+def _list_prototypes(place: Place, *, as_json: bool) -> None:
+    found = rule_files.load_prototypes([place.home.rules]).prototypes
+    if as_json:
+        print_json({"prototypes": [{"category": p.category, "text": p.text, "origin": p.origin, "file": p.file,
+                                    "line": p.line} for p in found]})  # fmt: skip
+        return
+    table([[p.category, p.origin, p.text] for p in found], ["category", "origin", "prototype"])
 
 
 def _records(place: Place, kind: str) -> Iterator[dict[str, Any]]:

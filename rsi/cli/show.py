@@ -14,11 +14,12 @@ from rsi import clock
 from rsi.cli.options import Place, as_json, harmless, place, print_json, styled, table
 from rsi.cli.remote import running
 from rsi.errors import NotFoundError
-from rsi.model import Cost, Fix, Health, Issue, Policy
+from rsi.model import Cost, Fix, Health, IssueInFull, Policy
 from rsi.policy import mask_task
 
 COLOURS: Final = {"healthy": "green", "degraded": "yellow", "unhealthy": "red", "unknown": "white"}
 TITLE_WIDTH: Final = 70
+MOST_WITH: Final = 2
 
 
 @contextlib.contextmanager
@@ -170,10 +171,15 @@ def issues(place: Place, limit: int, as_json: bool, **filters: str | None) -> No
         return
     rows = [
         [one.id, one.state, one.category, str(one.frequency), f"{one.impact_score:.3f}", ",".join(one.sources)[:24],
-         one.title[:TITLE_WIDTH]]
+         _few(one.correlated), one.title[:TITLE_WIDTH]]
         for one in found
     ]  # fmt: skip
-    table(rows, ["id", "state", "category", "seen", "impact", "sources", "title"])
+    table(rows, ["id", "state", "category", "seen", "impact", "sources", "with", "title"])
+
+
+def _few(refs: list[str]) -> str:
+    """Some of the issues that one moves with."""
+    return ",".join(refs[:MOST_WITH]) + (f"+{len(refs) - MOST_WITH}" if len(refs) > MOST_WITH else "") or "-"
 
 
 @click.command()
@@ -192,23 +198,34 @@ def issue(place: Place, issue_id: str, as_json: bool) -> None:
     with reading(place) as conn:
         if conn is None:
             raise NotFoundError(f"{issue_id}: nothing is stored in {place.home.path} yet")
-        found = stored.get_issue(conn, issue_id)
+        found = stored.in_full(conn, issue_id)
     if as_json:
         print_json(found)
     else:
         _print_issue(found)
 
 
-def _print_issue(found: Issue) -> None:
+def _print_issue(found: IssueInFull) -> None:
     click.echo(styled(f"{found.id}  {harmless(found.title)}", bold=True))
     for name in ("category", "severity", "state", "trend", "task_type", "frequency", "unrecovered", "failure_rate",
                  "impact_score", "first_seen", "last_seen", "recurring", "why", "suggested_action"):  # fmt: skip
         click.echo(f"  {name:16} {harmless(getattr(found, name))}")
     click.echo(f"  {'sources':16} {harmless(', '.join(found.sources))}")
+    if found.correlated:
+        click.echo(f"  {'moves with':16} {', '.join(found.correlated)} (rsi incidents)")
+    _print_related(found)
     for sample in found.sample_errors:
         click.echo("  sample (untrusted text):")
         for line in sample.splitlines():
             click.echo(f"    | {harmless(line)}")
+
+
+def _print_related(found: IssueInFull) -> None:
+    for other in found.related:
+        click.echo(f"  {'possibly related':16} {other.issue} ({other.cosine:.2f}, {other.why}) {harmless(other.title)}")
+    same = next((other.issue for other in found.related if other.category == found.category), None)
+    if same is not None:  # of different categories are never one
+        click.echo(f"  {'':16} `rsi merge {found.id} {same}` if {same} is the same")
 
 
 @click.command()

@@ -189,6 +189,18 @@ def _evidence(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
         yield Rail("days", sentence, yields=True, at_once=True)
 
 
+def _prototype(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
+    """The failures that a rule decided must be reason enough without those that only resemble a category."""
+    likely = int(fix.evidence.get("by_prototype", 0))
+    rule = around.rules.get(fix.rule)
+    least = max(around.config.fix.min_failures, rule.when.min_failures if rule is not None else 1)
+    if likely and fix.evidence.get("failures", 0) - likely < least:
+        share = f"{likely} of {fix.evidence.get('failures', 0)} failures"
+        sentence = f"{share} are {fix.category} by prototype, not by a rule"
+        sentence += ": resemblance alone starts nothing, and agents decide by rules; write a rule for them"
+        yield Rail("prototype", sentence, yields=True, at_once=True)
+
+
 def _bounds(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
     bounds = around.config.fix.bounds
     try:
@@ -200,6 +212,6 @@ def _bounds(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
 
 
 _RAILS: Final[tuple[Callable[[FixRow, Surroundings], Iterator[Rail]], ...]] = (
-    _paused, _bounds, _person, _client, _idempotent, _splittable, _auto, _knob, _rule, _evidence, _queued, _storm,
-    _per_hour,
+    _paused, _bounds, _person, _client, _idempotent, _splittable, _auto, _knob, _rule, _prototype, _evidence, _queued,
+    _storm, _per_hour,
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -15,7 +16,7 @@ from rsi.errors import RSIError
 from rsi.fix import publish, states, value
 from rsi.rules import FixFacts, FixRule, match_fix
 from rsi.stats import not_significantly_above, units_needed
-from rsi.store import clients, fixes, health, impact, issue_rows, rollups, traffic
+from rsi.store import clients, fixes, health, impact, issue_rows, recategorize, rollups, traffic
 from rsi.store.fixes import FixRow, NewFix
 from rsi.store.issue_rows import IssueRow
 from rsi.store.trials import Before
@@ -114,9 +115,10 @@ def before(conn: Connection, fix: FixRow, now: float) -> Before:
             break
         tasks, failed, hours = tasks + hour.n, failed + hour.failed, hours + 1
     row = health.load(conn, sources=[fix.source]).get((fix.source, fix.task))
-    recent = row.failures + row.successes if row else 0.0
-    if row and tasks and recent >= RECENT_TASKS and not not_significantly_above(row.failures, recent, failed, tasks):
-        return Before(round(recent), round(row.failures), 0)
+    recent = row.recent_failures + row.recent_successes if row else 0.0
+    lost = row.recent_failures if row else 0.0
+    if tasks and recent >= RECENT_TASKS and not not_significantly_above(lost, recent, failed, tasks):
+        return Before(round(recent), round(lost), 0)
     return Before(tasks, failed, hours)
 
 
@@ -369,10 +371,16 @@ class _Planner:
             "live": facts.live,
             "categories": {name: facts.failures[name] for name in struck},
             "rule_categories": list(rule.categories),
+            "by_prototype": self._by_prototype(facts, struck),
             "issues": {f"i{issue}": n for issue, n in sorted(by_issue.items())},
             "units_expected": units,
             "days_expected": days,
         }
+
+    def _by_prototype(self, facts: Facts, struck: Sequence[str]) -> int:
+        """Of the failures, those whose category no rule decided: alone they start nothing (see `fix.gate`)."""
+        found = recategorize.resting_on(self._conn, facts.source, facts.task, struck, facts.since_hour)
+        return math.ceil(found)
 
     def _expected(self, rule: FixRule, facts: Facts, rate: float | None) -> tuple[int | None, float | None]:
         """Units that a verdict takes if the rule does what it hopes for, and days at present traffic."""

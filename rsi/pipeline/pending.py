@@ -37,6 +37,12 @@ class Struck:
         for step in delta.lost:
             self._count((step.source, step.task), 1)
 
+    def recategorized(self, issue: int, scopes: Mapping[Scope, int]) -> None:
+        """Add an issue whose category is new, with its failures per scope."""
+        self.issues.add(issue)
+        for scope, n in scopes.items():
+            self._count(scope, n)
+
     def _count(self, scope: Scope, n: int) -> None:
         self.scopes[scope] = self.scopes.get(scope, 0) + n
 

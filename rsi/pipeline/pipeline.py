@@ -18,25 +18,28 @@ from sqlalchemy import Connection
 
 from rsi import clock, rules
 from rsi.analyze import health
+from rsi.analyze.issues import Changed
 from rsi.analyze.observe import Observer
+from rsi.analyze.prototype import SURE
 from rsi.classify import Classifier
 from rsi.config import Config, Home
 from rsi.errors import RSIError
 from rsi.fix import proposals, publish
 from rsi.fix.proposals import Background
 from rsi.ingest import Ingest
-from rsi.model import Batch, Outcome, Policy, Receipt
+from rsi.model import Batch, Incident, Outcome, Policy, Receipt
 from rsi.notify import Notifier
 from rsi.pipeline import acting
 from rsi.pipeline.acting import Acted, Acting
 from rsi.pipeline.clustering import Clustering
+from rsi.pipeline.correlating import Correlating
 from rsi.pipeline.deciding import Deciding, summary
 from rsi.pipeline.pending import Struck
 from rsi.pipeline.report import CycleReport, Events, Troubles
 from rsi.pipeline.taking import Taken, Taking
 from rsi.policy import mask_task
 from rsi.rules import FixRule
-from rsi.store import Store, clients, fixes, issue_rows, outcomes, watermark
+from rsi.store import Store, clients, fixes, issue_rows, outcomes, recategorize, watermark
 from rsi.store.fixes import FixRow
 from rsi.worker import Worker
 
@@ -84,10 +87,13 @@ class Pipeline(Deciding):
         self._fix_rules: dict[str, FixRule] = {}
         self._problems: dict[str, list[str]] = {}
         self._notifier = Notifier(config.notify)
-        self._taking = Taking(store, config, Observer(self._classifier()))
+        classifier = self._classifier()
+        self._taking = Taking(store, config, Observer(classifier))
         self._acting = Acting(config, self._attempt)
         self._worker = worker
-        self._clusters = Clustering(store, worker, self._cluster_failed, self._clustered) if worker else None
+        asks = self._prototypes(), classifier.weaker_than(SURE)
+        self._clusters = Clustering(store, worker, self._cluster_failed, self._clustered, *asks) if worker else None
+        self._correlating = Correlating(store, self._correlation_failed, self._correlated)
         self._ingest = Ingest(store, config, on_stored=self._stored)
         self._policy = store.write(lambda conn: publish.commit(conn, config, clock.now())).policy
         self._identity = store.write(publish.identity)
@@ -185,6 +191,11 @@ class Pipeline(Deciding):
                 self._thread.start()
         self._wake.set()
 
+    def relate(self) -> None:
+        """Once a day look again for what may be the same; call it as often as you like, it returns at once."""
+        if self._clusters is not None:
+            self._clusters.relate()
+
     def stop(self) -> None:
         """Finish the cycle under way and what is to be told; safe to call twice."""
         self._stopping.set()
@@ -194,6 +205,7 @@ class Pipeline(Deciding):
             thread.join()
         if self._clusters is not None:
             self._clusters.stop()
+        self._correlating.stop()
         self._notifier.stop()
 
     def _run(self) -> None:
@@ -221,8 +233,10 @@ class Pipeline(Deciding):
             self._stage("observe", report, lambda: self._observe(report, struck, fed), rest=rest)
             if self._clusters is not None and wait_for_worker:
                 report.merged = self._clusters.run()
-            elif self._clusters is not None and report.new_issues:
+            elif self._clusters is not None and (report.new_issues or self._is_owed(self._clusters)):
                 self._clusters.begin()
+            (self._correlating.begin if rest else self._correlating.run)()
+            self._stage("recategorised", report, lambda: self._recategorised(struck), rest=rest)
             self._stage("act", report, lambda: self._act(report, struck, fed), rest=rest)
             self._stage("proposals", report, lambda: self._write_proposals(report), rest=rest)
             report.policy_version = self._policy.version
@@ -269,6 +283,20 @@ class Pipeline(Deciding):
         if not took:
             self._digest(self._taking.idle(), report, struck, fed)
 
+    def _is_owed(self, clusters: Clustering) -> bool:
+        return clusters.owes and not self._troubles.waiting("worker")
+
+    def _recategorised(self, struck: Struck) -> None:
+        """Issues that are not `unknown` any more are planned like any other."""
+        with self._store.read() as conn:
+            named = recategorize.unplanned(conn)
+            rows = issue_rows.load(conn, named)
+        for key, scopes in named.items():
+            struck.recategorized(key, scopes)
+            row = rows[key]
+            moved = Changed(row.ref, row.title, row.category, row.state, row.state, recategorize.BY, row.why)
+            self._events.emit("issue", msgspec.to_builtins(moved))
+
     def _digest(self, taken: Taken, report: CycleReport, struck: Struck, fed: set[int]) -> None:
         report.quarantined += taken.quarantined
         self._counts["quarantined"] += taken.quarantined
@@ -293,7 +321,12 @@ class Pipeline(Deciding):
     def _act(self, report: CycleReport, struck: Struck, fed: Collection[int]) -> None:
         now = clock.now()
         self._missed.clear()
-        acted = self._store.write(lambda conn: self._acting.run(conn, self._fix_rules, struck, fed, now))
+
+        def job(conn: Connection) -> Acted:
+            recategorize.planned(conn, struck.issues)
+            return self._acting.run(conn, self._fix_rules, struck, fed, now)
+
+        acted = self._store.write(job)
         report.failed.extend(self._missed)
         report.planned += len(acted.planned)
         report.applied += len(acted.started)
@@ -355,6 +388,11 @@ class Pipeline(Deciding):
         self._problems["classify"] = [str(problem) for problem in found.problems]
         return Classifier(found.rules)
 
+    def _prototypes(self) -> rules.PrototypeSet:
+        found = rules.load_prototypes([self._home.rules])
+        self._problems["prototypes"] = [str(problem) for problem in found.problems]
+        return found
+
     def _change(self, step: Callable[[Connection], T]) -> T:
         """A person's step, what the gate makes of it, and the policy that follows, in one transaction."""
         with self._lock:
@@ -386,6 +424,14 @@ class Pipeline(Deciding):
         if not isinstance(error, RSIError):
             log.debug("stage %s: %s", stage, type(error).__name__)
         self._troubles.failed(stage, error)
+
+    def _correlation_failed(self, error: BaseException) -> None:
+        self._failed("correlate", error)
+
+    def _correlated(self, changed: list[Incident]) -> None:
+        self._troubles.worked("correlate")
+        for incident in changed:
+            self._events.emit("incident", msgspec.to_builtins(incident))
 
     def _cluster_failed(self, error: BaseException) -> None:
         self._failed("worker", error)

@@ -9,10 +9,12 @@ from typing import Any, Final, Literal
 import msgspec
 
 from rsi.rules.fixes import FixFacts, match_fix, matching_fixes
-from rsi.rules.loader import TEST_SUFFIX, load, load_file, rule_files
+from rsi.rules.loader import TEST_SUFFIX, builtin_dir, load, load_file, rule_files
 from rsi.rules.match import Matcher
+from rsi.rules.prototypes import FOLDER, load_prototype_file, load_prototypes
 from rsi.rules.shape import FixRule, Kind
 from rsi.rules.source import LocatedRuleError, Place, Problem, Source, read
+from rsi.rules.words import load_words
 
 KINDS: Final[tuple[Kind, ...]] = ("classify", "fix")
 
@@ -69,18 +71,38 @@ class RuleResult(msgspec.Struct, frozen=True):
 def check(paths: Iterable[Path]) -> list[Problem]:
     """Everything wrong in rule files or folders of them.
 
-    A folder is searched for `classify/` and `fix/`; a file's kind is the name of its folder.
+    A folder is searched for `classify/`, `fix/` and `prototypes/`; a file's kind is the name of its folder.
     """
     problems: list[Problem] = []
     for path in paths:
         if not path.exists():
             problems.append(Problem(str(path), 1, "file", "does not exist"))
+        words, broken = load_words(_word_folders(path))
+        problems += broken
         for kind, file in _files(path):
-            problems += [found for found in load_file(kind, file, "user") if isinstance(found, Problem)]
+            problems += [found for found in load_file(kind, file, "user", words) if isinstance(found, Problem)]
             beside = file.with_name(file.name.removesuffix(".yaml") + TEST_SUFFIX)
             if not beside.exists():
                 problems.append(Problem(str(file), 1, "file", f"has no {beside.name} beside it; write its examples"))
+        problems += _prototype_problems(path)
     return problems
+
+
+def _word_folders(path: Path) -> list[Path]:
+    """Where the word lists of a folder of rules, or of one of its files, are: with rsi, and beside them."""
+    own = builtin_dir()
+    beside = path if path.is_dir() else path.parent.parent
+    return [own] if beside.resolve() == own.resolve() else [own, beside]
+
+
+def _prototype_problems(path: Path) -> list[Problem]:
+    """Of a file, of a folder of prototypes, or of a folder that holds one; twice the same text counts there only."""
+    if path.is_file():
+        found = load_prototype_file(path, "user") if path.parent.name == FOLDER else ()
+        return [one for one in found if isinstance(one, Problem)]
+    folder = path.parent if path.name == FOLDER else path
+    inside = str((folder / FOLDER).resolve())
+    return [one for one in load_prototypes([folder]).problems if str(Path(one.file).resolve().parent) == inside]
 
 
 def test(kind: Kind, extra_dirs: Iterable[Path] = ()) -> list[RuleResult]:  # noqa: PT028 - not a pytest test

@@ -14,6 +14,7 @@ from rsi.model import CATEGORIES, KNOBS
 from rsi.rules.pattern import PhraseError, compile_phrase
 from rsi.rules.shape import KNOB_VALUES, RESERVED, ClassifyRule, Condition, FixRule, Kind, Origin, RuleSet
 from rsi.rules.source import LocatedRuleError, Place, Problem, Source, read
+from rsi.rules.words import Words, expand, load_words
 
 TEST_SUFFIX: Final = ".test.yaml"
 MAX_FILES: Final = 500  # of one folder
@@ -51,10 +52,10 @@ def load(kind: Kind, extra_dirs: Iterable[Path] = ()) -> RuleSet:
     sources: list[tuple[Path, Origin]] = [(own, "builtin")]
     sources += [(folder, "user") for folder in extra_dirs if folder.resolve() != own.resolve()]
     rules: dict[str, Any] = {}
-    problems: list[Problem] = []
+    words, problems = load_words(folder for folder, _ in sources)
     for folder, origin in sources:
         for path in rule_files(folder / kind):
-            for found in load_file(kind, path, origin):
+            for found in load_file(kind, path, origin, words):
                 _place(found, rules, problems)
     ordered = sorted(rules.values(), key=lambda rule: (-rule.precedence, rule.origin != "user", rule.id))
     return RuleSet(kind, tuple(ordered), tuple(problems))
@@ -65,7 +66,7 @@ def rule_files(folder: Path) -> list[Path]:
     return sorted(p for p in folder.glob("*.yaml") if not p.name.endswith(TEST_SUFFIX))[:MAX_FILES]
 
 
-def load_file(kind: Kind, path: Path, origin: Origin) -> Iterator[Any]:
+def load_file(kind: Kind, path: Path, origin: Origin, words: Words) -> Iterator[Any]:
     """Every rule of one file, or a `Problem` in its place."""
     try:
         source = read(path)
@@ -75,7 +76,8 @@ def load_file(kind: Kind, path: Path, origin: Origin) -> Iterator[Any]:
         return
     for place, raw in entries:
         try:
-            yield _rule(kind, source, place, raw, origin)
+            rule = _rule(kind, source, place, raw, words)
+            yield msgspec.structs.replace(rule, origin=origin, file=source.file, line=source.line(place))
         except LocatedRuleError as error:
             yield error.problem
 
@@ -110,17 +112,17 @@ def _entries(source: Source) -> Iterator[tuple[Place, dict[str, Any]]]:
             raise source.error(("rules", index), f"expected a rule, got {type(raw).__name__}")
 
 
-def _rule(kind: Kind, source: Source, place: Place, raw: dict[str, Any], origin: Origin) -> Any:
+def _rule(kind: Kind, source: Source, place: Place, raw: dict[str, Any], words: Words) -> Any:
     for key in RESERVED & raw.keys():
         raise source.error((*place, key), "is set by the loader; remove it")
     rule = _convert(raw, _SHAPES[kind], source, place)
     if not _DATE.fullmatch(rule.date):
         raise source.error((*place, "date"), f"expected YYYY-MM-DD, got {rule.date!r}")
     if isinstance(rule, ClassifyRule):
-        _check_classify(rule, source, place)
+        rule = _written_out(rule, source, place, words)
     else:
         _check_fix(rule, source, place)
-    return msgspec.structs.replace(rule, origin=origin, file=source.file, line=source.line(place))
+    return rule
 
 
 def _convert(raw: Any, shape: Any, source: Source, place: Place) -> Any:
@@ -144,18 +146,23 @@ def _check_categories(names: Iterable[str], source: Source, place: Place) -> Non
             raise source.error((*place, index), f"{name!r} is not a category; known are {', '.join(CATEGORIES[:-1])}")
 
 
-def _check_classify(rule: ClassifyRule, source: Source, place: Place) -> None:
+def _written_out(rule: ClassifyRule, source: Source, place: Place, words: Words) -> ClassifyRule:
+    """The rule, checked, with the word lists of its phrases written out."""
     if rule.category not in CATEGORIES or rule.category == "unknown":
         known = ", ".join(CATEGORIES[:-1])
         raise source.error((*place, "category"), f"{rule.category!r} is not a category; known are {known}")
     where = (*place, "match")
-    _check_phrases(rule.match.not_message, source, (*where, "not_message"))
-    for key, conditions in (("any", rule.match.any), ("all", rule.match.all)):
-        for index, condition in enumerate(conditions):
-            _check_condition(condition, source, (*where, key, index))
+    match = rule.match
+    replace = msgspec.structs.replace
+    conditions = {
+        key: [_condition(one, source, (*where, key, index), words) for index, one in enumerate(getattr(match, key))]
+        for key in ("any", "all")
+    }
+    nots = _phrases(match.not_message, source, (*where, "not_message"), words)
+    return replace(rule, match=replace(match, **conditions, not_message=nots))
 
 
-def _check_condition(condition: Condition, source: Source, place: Place) -> None:
+def _condition(condition: Condition, source: Source, place: Place, words: Words) -> Condition:
     if not (condition.error_type or condition.status or condition.provider or condition.code or condition.message):
         raise source.error(place, "matches everything; give error_type, status, provider, code or message")
     for index, name in enumerate(condition.error_type):
@@ -164,16 +171,22 @@ def _check_condition(condition: Condition, source: Source, place: Place) -> None
     for index, status in enumerate(condition.status):
         if isinstance(status, str) and not _STATUS_CLASS.fullmatch(status):
             raise source.error((*place, "status", index), f"{status!r}: a number or a class such as 5xx")
-    _check_phrases(condition.message, source, (*place, "message"))
-    _check_phrases(condition.not_message, source, (*place, "not_message"))
+    return msgspec.structs.replace(
+        condition,
+        message=_phrases(condition.message, source, (*place, "message"), words),
+        not_message=_phrases(condition.not_message, source, (*place, "not_message"), words),
+    )
 
 
-def _check_phrases(phrases: Iterable[str], source: Source, place: Place) -> None:
+def _phrases(phrases: Iterable[str], source: Source, place: Place, words: Words) -> list[str]:
+    found = []
     for index, phrase in enumerate(phrases):
         try:
-            compile_phrase(phrase)
+            found.append(expand(phrase, words))
+            compile_phrase(found[-1])
         except PhraseError as error:
             raise source.error((*place, index), f"{phrase!r}: {error}") from error
+    return found
 
 
 def _check_fix(rule: FixRule, source: Source, place: Place) -> None:

@@ -20,7 +20,8 @@ GAP: Final = 48  # characters of `~`: eight words, not a paragraph
 MAX_REPEAT: Final = 120  # {m,n}: n at most
 MAX_NESTED: Final = 4  # repetitions of what itself can match in several ways
 MAX_WAYS: Final = 120_000  # two gaps (50²) and five options; three gaps (125k) are too many
-MAX_LENGTH: Final = 1_500  # characters of one phrase as written
+MAX_LENGTH: Final = 1_500  # characters of one phrase as written …
+MAX_EXPANDED: Final = 24_000  # … and with its word lists written out
 MAX_GROUPS: Final = 3  # groups of literals that are looked for before a phrase is searched
 MIN_LITERAL: Final = 3  # a shorter literal would not keep a phrase away from most texts …
 MIN_LITERAL_WIDE: Final = 2  # … but two Chinese or Japanese characters do
@@ -29,7 +30,9 @@ _SPACE: Final = r"[\s_\-]{1,3}"
 _APOSTROPHE: Final = "['\u2019]?"
 _KEPT_ESCAPES: Final = "bdwsBDWS"
 _COUNT: Final = re.compile(r"\{(\d{1,3})(?:,(\d{1,3}))?\}")
+_BLANKS: Final = re.compile(r"[\s_-]+")
 _ESCAPE_OR_TEXT: Final = re.compile(r"\\.|[^\\]+")
+_RUN: Final = re.compile(r"[^\\()\[\]{}|?*+.^$~' ]+(?![?{*+])")
 _PLAIN: Final = re.compile(r"[^\\()\[\]{}|?*+.^$~' ]")
 
 
@@ -52,6 +55,8 @@ class Phrase(msgspec.Struct, frozen=True):
         return _compiled(self.regex).search(text) is not None
 
 
+_KEY: Final = 40  # characters of a group by which it is looked up
+_groups: dict[str, tuple[str, _Part]] = {}  # bounded by the number of word lists
 _cache: dict[str, re.Pattern[str]] = {}  # bounded by the number of phrases in loaded rules
 
 
@@ -63,28 +68,27 @@ def _compiled(regex: str) -> re.Pattern[str]:
 
 
 @lru_cache(maxsize=8192)
-def compile_phrase(source: str) -> Phrase:
+def compile_phrase(source: str, *, alone: bool = True) -> Phrase:
     """Phrase → regular expression and the literals that keep it away from most texts.
+
+    Args:
+        source: the phrase; its word lists written out (`rsi.rules.words.expand`).
+        alone: it is searched by itself, so it needs a literal; entries of word lists do not.
 
     Raises:
         PhraseError: not in the language, too much work, or without a literal of three characters.
     """
-    if len(source) > MAX_LENGTH:
-        raise PhraseError(f"{len(source)} characters, the limit is {MAX_LENGTH}; split it in two")
-    reader = _Reader(_ESCAPE_OR_TEXT.sub(lambda part: part[0] if part[0][0] == "\\" else part[0].lower(), source))
+    if len(source) > MAX_EXPANDED:
+        raise PhraseError(f"{len(source)} characters, the limit is {MAX_EXPANDED}; split it in two")
+    reader = _Reader(_lowered(source))
     part = reader.alternatives()
     if reader.at < len(reader.text):
         raise PhraseError(f"column {reader.at + 1}: unmatched {reader.text[reader.at]!r}")
     if part.ways > MAX_WAYS:
         raise PhraseError(f"{part.ways} ways through it, the limit is {MAX_WAYS}; use fewer or shorter gaps")
-    if not part.needs:
+    if alone and not part.needs:
         raise PhraseError(f"every alternative needs a literal of at least {MIN_LITERAL} characters")
     regex = f"(?<![a-z0-9]){part.regex}"
-    if "[" in source:  # a class is the only thing that is taken over unread
-        try:
-            re.compile(regex)
-        except re.error as error:
-            raise PhraseError(f"not a valid expression: {error}") from error
     return Phrase(source, regex, part.needs)
 
 
@@ -94,11 +98,35 @@ def compile_code(code: str) -> Phrase:
     return Phrase(code, rf"(?<![a-z0-9_]){re.escape(low)}(?![a-z0-9_])", (frozenset((low,)),))
 
 
+def remember(group: str) -> None:
+    """Read a group `(a|b|…)` now, because many phrases hold it."""
+    text = _lowered(group)
+    if _groups.get(text[:_KEY], ("",))[0] != text:
+        _groups.pop(text[:_KEY], None)
+        reader = _Reader(text)
+        part = reader.alternatives()
+        if reader.at == len(text):
+            _groups[text[:_KEY]] = text, part
+
+
+def _lowered(source: str) -> str:
+    return _ESCAPE_OR_TEXT.sub(lambda part: part[0] if part[0][0] == "\\" else part[0].lower(), source)
+
+
+@lru_cache(maxsize=1024)
+def _check_class(written: str) -> None:
+    try:
+        re.compile(written)
+    except re.error as error:
+        raise PhraseError(f"not a valid expression: {error}") from error
+
+
 class _Part(msgspec.Struct, frozen=True):
     regex: str
     ways: int
     needs: tuple[frozenset[str], ...]  # every match holds one literal of each group; best group first
     first: str = ""  # the character every match starts with; empty: not known
+    plain: str = ""  # what it matches, if that is one text (blanks of any kind as one blank)
 
 
 class _Reader:
@@ -121,20 +149,27 @@ class _Reader:
 
     def _sequence(self) -> _Part:
         regex, run, first = "", "", ""
-        ways = 1
+        ways, text = 1, ""
+        pure = True
         needs: list[frozenset[str]] = []
         while self.at < len(self.text) and self.text[self.at] not in "|)":
-            plain = self._plain()
+            letters = _RUN.match(self.text, self.at)
+            plain = letters[0] if letters else self._plain()
             if plain is not None:
-                first = first if regex else plain
-                regex, run = regex + re.escape(plain), run + plain
+                self.at = letters.end() if letters else self.at
+                first = first if regex else plain[0]
+                regex, run, text = regex + re.escape(plain), run + plain, text + plain
                 continue
+            if self.text[self.at] == " " and self.text[self.at + 1 : self.at + 2] not in ("~", "?", "{"):
+                text += " "
+            else:
+                pure = False
             needs += _literal(run)
             run = ""
             part = self._repeated(self._atom())
             regex, ways = regex + part.regex, ways * part.ways
             needs += part.needs
-        return _Part(regex, ways, _best([*needs, *_literal(run)]), first)
+        return _Part(regex, ways, _best([*needs, *_literal(run)]), first, text if pure else "")
 
     def _plain(self) -> str | None:
         """A character that stands for itself and is not repeated."""
@@ -176,6 +211,10 @@ class _Reader:
         return _Part(rf"[^\W_]{{0,3}}[\W_](?:.{{0,{GAP}}}?[\W_])?", GAP + 2, ())
 
     def _group(self) -> _Part:
+        known = _groups.get(self.text[self.at - 1 : self.at - 1 + _KEY])
+        if known is not None and self.text.startswith(known[0], self.at - 1):
+            self.at += len(known[0]) - 1
+            return known[1]
         if self._peek("?"):
             raise PhraseError(f"column {self.at}: '(?' is not in the language; groups are plain ( | )")
         part = self.alternatives()
@@ -191,6 +230,7 @@ class _Reader:
             raise PhraseError(f"column {self.at}: ']' is missing")
         body = self.text[self.at : end].replace("[", r"\[")
         self.at = end + 1
+        _check_class(f"[{body}]")  # the only thing that is taken over unread
         return _Part(f"[{body}]", 1, ())
 
     def _escape(self) -> _Part:
@@ -239,10 +279,16 @@ class _Reader:
 
 
 def _ways(parts: list[_Part]) -> int:
-    """Of alternatives, only those that begin alike can all match at one place."""
+    """Of alternatives, only those that begin alike can all match at one place; of plain texts, only prefixes."""
     by_first: dict[str, int] = {}
+    plain: dict[str, list[str]] = {}
     for part in parts:
-        by_first[part.first] = by_first.get(part.first, 0) + part.ways
+        if part.plain and part.first:
+            plain.setdefault(part.first, []).append(_BLANKS.sub(" ", part.plain))
+        else:
+            by_first[part.first] = by_first.get(part.first, 0) + part.ways
+    for first, texts in plain.items():
+        by_first[first] = by_first.get(first, 0) + max(sum(map(text.startswith, texts)) for text in texts)
     unknown = by_first.pop("", 0)
     return max(by_first.values(), default=0) + unknown
 

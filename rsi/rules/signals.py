@@ -10,6 +10,8 @@ from typing import Final
 
 import msgspec
 
+from rsi.rules.noise import bare, decoded
+
 HEAD: Final = 4096  # characters from the start: messages name their cause first …
 TAIL: Final = 4096  # … and tracebacks last
 FIRST: Final = 2  # a number this near the start (after a bracket or quote) may stand alone
@@ -22,14 +24,15 @@ _LEADING: Final = re.compile(r"\s{0,8}(?:\w{1,60}\.){0,8}([A-Z]\w{2,80})(?=[:(<]
 _TYPE_PARTS: Final = re.compile(r"[\w.$]{2,200}")
 _GROUP_PREFIX: Final = re.compile(r"(?m)^ {0,12}[|+](?:-{1,60}[ \d.]{0,8}-{1,60})? ?")
 _AT_LINE: Final = re.compile(r"(?m)^\s{1,12}at .{0,400}$\n?")
-_NUMBER: Final = re.compile(r"(?<![\w.,$#/-])[45]\d\d(?=s?\b)(?![.,]\d|[-/]\w|%)")
+_NUMBER: Final = re.compile(r"(?<![a-z0-9_.,$#/-])[45]\d\d(?=s?(?![a-z0-9_]))(?![.,]\d|[-/]\w|%)")
 #: What makes a three-digit number an HTTP status: the words before it …
 _BEFORE: Final = re.compile(
     r"(?:(?<!exit )(?<!exit_)(?:errors?|status|https?|code|response|status_?code|error_?code|reason)"
     r"(?:/\d(?:\.\d)?)?(?: (?:status|code))?(?: (?:was|is|of|from server))?"
     r"|(?:returned|returns|return|got|gets|getting|received|responded|responds|replied|answered|answers|failed|failing|threw"
     r"|gave|gives|sent|saw|seeing|hit|with)(?: (?:an?|with|http|status|code|error|many|another|back)){0,3}"
-    r"|too many|\ban?|\bdevolvió|\bfehler|\berreur|\bcódigo|错误码?|状态码|エラー|オラー)[\s\\:='\"(\[]{0,6}$"
+    r"|too many|\ban?|\bdevolvió|\bfehler|\berreur|\bcódigo|\berrore|\berro|\bfout|\bbłąd|\bhata"
+    r"|ошибк[аиу]|статус|код|خطأ|الخطأ|त्रुटि|错误码?|状态码|返回了?|エラー|에러|오류|코드)[\s\\:='\"(\[]{0,6}$"
 )
 #: … or those after it …
 _AFTER: Final = re.compile(
@@ -38,13 +41,13 @@ _AFTER: Final = re.compile(
     r"|service temporarily|internal (?:server )?error|bad gateway|gateway time|not implemented|method not|overloaded"
     r"|client error|server error|resource_exhausted|resource has been|unavailable|invalid_argument|permission_denied"
     r"|unauthenticated|not_found|internal\b|deadline_exceeded|failed_precondition|error|status|from\b|response"
-    r"|http\b|rate limit|quota)"
+    r"|http\b|rate limit|quota|fehler|erreur|fout\b|hata|ошибк|错误|エラー|오류|에러|त्रुटि)"
 )
 #: … unless it counts something.
 _UNIT: Final = re.compile(
     r"\s?(?:rows?|results?|items?|records?|files?|lines?|tokens?|ms|sec|secs|seconds?|minutes?|bytes?|chars?|characters"
     r"|times|kb|mb|gb|k|pages?|orders?|users?|documents?|chunks|words|points|entries|tests?|passed|steps|usd|eur|dollars"
-    r"|requests? (?:per|processed|served))\b"
+    r"|requests? (?:per|processed|served))\b|\s?[条件个行次回個개건]"
 )
 _ALONE: Final = re.compile(r"[\s\"'\[({<]{0,4}$")
 _ALONE_AFTER: Final = re.compile(r"[\s\"'\])}>]{0,2}(?:[:;,.\-\u2013]|$|[a-z{\[<])")
@@ -73,7 +76,9 @@ def views(text: str) -> list[str]:
     """The parts of an examined text that may decide, most telling first.
 
     Of a traceback: its last exception (message included), then all its exceptions without frames, then everything.
+    The first of these comes once more before, without what only says where and when.
     """
+    text = decoded(text)
     if "ExceptionGroup" in text:
         text = _GROUP_PREFIX.sub("", text)
     if TRACEBACK in text:
@@ -82,7 +87,8 @@ def views(text: str) -> list[str]:
     elif "\n" in text and _AT_LINE.search(text):
         found = [_AT_LINE.sub("", text), text]
     else:
-        return [text]
+        found = [text]
+    found.insert(0, bare(found[0]))
     return list(dict.fromkeys(view for view in found if view.strip()))
 
 

@@ -5,7 +5,7 @@ The theorem behind `ConcurrentTrial`, its assumptions and what breaks them: `doc
 
 from __future__ import annotations
 
-from rsi.stats.compare import MIN_CONTROL_UNITS, design_effect, not_significantly_above, trend
+from rsi.stats.compare import MIN_CONTROL_UNITS, design_effect, dispersion, not_significantly_above, trend
 from rsi.stats.concurrent import ConcurrentTrial, Wealth
 from rsi.stats.intervals import beta_cdf, beta_interval, beta_quantile, wilson
 from rsi.stats.labelbet import VERIFY_AT, WORSE_AT
@@ -27,6 +27,7 @@ __all__ = [
     "beta_interval",
     "beta_quantile",
     "design_effect",
+    "dispersion",
     "not_significantly_above",
     "trend",
     "units_needed",

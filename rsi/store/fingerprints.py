@@ -25,11 +25,15 @@ _COLUMNS: Final = (
     fingerprints.c.cluster,
     fingerprints.c.why,
     fingerprints.c.n,
+    fingerprints.c.classified_by,
 )
 
 
 class Interned(NamedTuple):
-    """A stored template. `cluster` is the issue's number; `why` says why it is in that cluster."""
+    """A stored template. `cluster` is the issue's number; `why` says why it is in that cluster.
+
+    `classified_by` is the word of `Category.by`; ", prototype" behind it: prototypes said so too (`recategorize`).
+    """
 
     id: int
     category: str
@@ -39,6 +43,7 @@ class Interned(NamedTuple):
     cluster: int
     why: str
     n: int
+    classified_by: str
 
 
 class NewTemplate(NamedTuple):
@@ -209,6 +214,17 @@ def embedded(conn: Connection, model: str) -> list[Embedded]:
         .order_by(fingerprints.c.id)
     )
     return [Embedded(*row) for row in conn.execute(query)]
+
+
+def since(conn: Connection, after: int, limit: int) -> list[Interned]:
+    """The next templates behind this one, oldest first."""
+    query = (
+        select(*_COLUMNS)
+        .where(fingerprints.c.project == project(conn), fingerprints.c.id > after)
+        .order_by(fingerprints.c.id)
+        .limit(limit)
+    )
+    return [_interned(row) for row in conn.execute(query)]
 
 
 def neighbours(conn: Connection, category: str, limit: int) -> list[Neighbour]:

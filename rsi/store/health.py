@@ -12,17 +12,13 @@ from rsi.store.schema import health
 
 Scope: TypeAlias = tuple[str, str]  # (source, task)
 
-_UPSERT: Final = text(
-    "INSERT INTO health (project, source, task, failures, successes, at, run_of_failures, last_fingerprint, state)"
-    " VALUES (:project, :source, :task, :failures, :successes, :at, :run_of_failures, :last_fingerprint, :state)"
-    " ON CONFLICT (project, source, task) DO UPDATE SET failures = excluded.failures, successes = excluded.successes,"
-    " at = excluded.at, run_of_failures = excluded.run_of_failures, last_fingerprint = excluded.last_fingerprint,"
-    " state = excluded.state"
-)
-
 
 class HealthRow(NamedTuple):
-    """Decayed weights of failures and successes as of `at` (epoch seconds, the newest outcome's)."""
+    """Decayed weights of failures and successes as of `at` (epoch seconds, the newest outcome's).
+
+    `squares` is the sum of their squares; `recent_…` is the memory of the newest outcomes alone; `joined` is the part
+    of `failures` that came right after another failure.
+    """
 
     source: str
     task: str
@@ -32,9 +28,18 @@ class HealthRow(NamedTuple):
     run_of_failures: int
     last_fingerprint: int | None
     state: str
+    squares: float
+    recent_failures: float
+    recent_successes: float
+    joined: float
 
 
-_COLUMNS: Final = tuple(health.c[name] for name in HealthRow._fields)
+_NAMES: Final = HealthRow._fields
+_COLUMNS: Final = tuple(health.c[name] for name in _NAMES)
+_UPSERT: Final = text(
+    f"INSERT INTO health (project, {', '.join(_NAMES)}) VALUES (:project, {', '.join(f':{n}' for n in _NAMES)})"  # noqa: S608 - our own column names
+    f" ON CONFLICT (project, source, task) DO UPDATE SET {', '.join(f'{n} = excluded.{n}' for n in _NAMES[2:])}"
+)
 
 
 def load(conn: Connection, *, sources: Collection[str] | None = None) -> dict[Scope, HealthRow]:

@@ -29,7 +29,13 @@ _CHUNK: Final = 400
 
 
 class Figures(NamedTuple):
-    """Of one issue, over the window; `sources` and `task` over all its time, worst first."""
+    """Of one issue, over the window; `sources` and `task` over all its time, worst first.
+
+    `impact` is what the success rate of the scopes where it struck would gain without it, in [0, 1]: final tasks that
+    failed by it, weighed as health weighs them, of all there. A task fails by one issue, so those of a scope add up to
+    what its health has lost. An issue of steps is the same loss seen from inside: it costs at most what failed around
+    it, and is not to be added.
+    """
 
     sources: list[str]
     task: str
@@ -87,21 +93,30 @@ def figures(conn: Connection, rows: Sequence[IssueRow], now: float) -> dict[int,
     struck: dict[int, list[_Struck]] = {row.id: [] for row in rows}
     for one in _struck(conn, struck, since):
         struck[one.issue].append(one)
-    traffic = exposure(conn, [(one.source, one.task) for found in struck.values() for one in found if one.n], since)
-    return {row.id: _figures(row, struck[row.id], traffic) for row in rows}
+    seen = traffic(conn, [(one.source, one.task) for found in struck.values() for one in found if one.n], since)
+    return {row.id: _figures(row, struck[row.id], seen) for row in rows}
 
 
 def scopes(conn: Connection, issue: int, since_hour: int) -> list[IssueScope]:
     """Where an issue struck from `since_hour` on, most unrecovered failures first."""
     found = [one for one in _struck(conn, [issue], since_hour) if one.n]
-    traffic = exposure(conn, [(one.source, one.task) for one in found], since_hour)
+    seen = exposure(conn, [(one.source, one.task) for one in found], since_hour)
     listed = [
-        IssueScope(
-            one.source, one.task, one.n, one.unrecovered, one.tasks_failed, traffic.get((one.source, one.task), 0)
-        )
+        IssueScope(one.source, one.task, one.n, one.unrecovered, one.tasks_failed, seen.get((one.source, one.task), 0))
         for one in found
     ]
     return sorted(listed, key=lambda one: (-one.unrecovered, -one.n, one.source, one.task))
+
+
+class Traffic(NamedTuple):
+    """Final tasks, and how many of them failed. `own`: of this very scope, not of its whole source."""
+
+    tasks: int
+    failed: int
+    own: bool = True
+
+
+_NO_TRAFFIC: Final = Traffic(0, 0)
 
 
 def exposure(conn: Connection, asked: Iterable[Scope], since_hour: int) -> dict[Scope, int]:
@@ -109,17 +124,47 @@ def exposure(conn: Connection, asked: Iterable[Scope], since_hour: int) -> dict[
 
     A scope that holds only steps (a tool's name) has no tasks of its own: it gets those of its whole source.
     """
+    return {scope: found.tasks for scope, found in traffic(conn, asked, since_hour).items()}
+
+
+def traffic(conn: Connection, asked: Iterable[Scope], since_hour: int) -> dict[Scope, Traffic]:
+    """Final tasks of each scope from `since_hour` on, and failed ones; of the whole source where it has none."""
     by_source: dict[str, set[str]] = {}
     for source, task in asked:
         by_source.setdefault(source, set()).add(task)
-    found: dict[Scope, int] = {}
+    found: dict[Scope, Traffic] = {}
     for source, tasks in by_source.items():
         known = _tasks(conn, source, sorted(tasks), since_hour)
         if len(known) < len(tasks):
-            whole = _tasks(conn, source, None, since_hour)
-            known = dict.fromkeys(tasks, sum(whole.values())) | known
-        found |= {(source, task): n for task, n in known.items()}
+            whole = _tasks(conn, source, None, since_hour).values()
+            rest = Traffic(sum(one.tasks for one in whole), sum(one.failed for one in whole), own=False)
+            known = dict.fromkeys(tasks, rest) | known
+        found |= {(source, task): seen for task, seen in known.items()}
     return found
+
+
+def hourly(conn: Connection, asked: Iterable[Scope], since_hour: int) -> dict[Scope, dict[int, int]]:
+    """Final tasks of each scope by epoch hour from `since_hour` on; a scope of steps gets those of its whole source."""
+    found: dict[Scope, dict[int, int]] = {}
+    for source, task in sorted(set(asked)):
+        own = _by_hour(conn, source, task, since_hour)
+        found[source, task] = own or _by_hour(conn, source, None, since_hour)
+    return found
+
+
+def _by_hour(conn: Connection, source: str, task: str | None, since_hour: int) -> dict[int, int]:
+    query = (
+        select(rollups.c.hour, func.sum(rollups.c.n))
+        .where(
+            rollups.c.project == project(conn),
+            rollups.c.source == source,
+            rollups.c.category == "",
+            rollups.c.hour >= since_hour,
+        )
+        .group_by(rollups.c.hour)
+    )
+    found = query if task is None else query.where(rollups.c.task == task)
+    return {hour: int(n) for hour, n in conn.execute(found)}
 
 
 def any_traffic(conn: Connection, asked: Iterable[Scope], since_hour: int) -> bool:
@@ -143,9 +188,9 @@ def _had_task(conn: Connection, source: str, task: str | None, since_hour: int) 
     return conn.execute(found.limit(1)).first() is not None
 
 
-def _tasks(conn: Connection, source: str, tasks: Sequence[str] | None, since_hour: int) -> dict[str, int]:
+def _tasks(conn: Connection, source: str, tasks: Sequence[str] | None, since_hour: int) -> dict[str, Traffic]:
     query = (
-        select(rollups.c.task, func.sum(rollups.c.n))
+        select(rollups.c.task, func.sum(rollups.c.n), func.sum(rollups.c.failed))
         .where(
             rollups.c.project == project(conn),
             rollups.c.source == source,
@@ -155,11 +200,11 @@ def _tasks(conn: Connection, source: str, tasks: Sequence[str] | None, since_hou
         .group_by(rollups.c.task)
     )
     if tasks is None:
-        return {task: int(n) for task, n in conn.execute(query)}
-    found: dict[str, int] = {}
+        return {task: Traffic(int(n), int(failed)) for task, n, failed in conn.execute(query)}
+    found: dict[str, Traffic] = {}
     for start in range(0, len(tasks), _CHUNK):
         part = query.where(rollups.c.task.in_(tasks[start : start + _CHUNK]))
-        found |= {task: int(n) for task, n in conn.execute(part)}
+        found |= {task: Traffic(int(n), int(failed)) for task, n, failed in conn.execute(part)}
     return found
 
 
@@ -181,20 +226,32 @@ def _struck(conn: Connection, ids: Collection[int], since_hour: int) -> list[_St
     return found
 
 
-def _figures(row: IssueRow, struck: Sequence[_Struck], traffic: Mapping[Scope, int]) -> Figures:
+def _figures(row: IssueRow, struck: Sequence[_Struck], seen: Mapping[Scope, Traffic]) -> Figures:
     if not struck:
         return _NOTHING
-    tasks = sum(traffic.get((one.source, one.task), 0) for one in struck)
+    by_source: dict[str, list[_Struck]] = {}
+    for one in struck:
+        by_source.setdefault(one.source, []).append(one)
+    around = [(found, _around(found, seen)) for found in by_source.values()]
+    tasks = sum(there.tasks for _, there in around)
+    blamed = sum(
+        min(sum(one.tasks_failed or one.unrecovered for one in found), there.failed) for found, there in around
+    )
     failed = sum(one.tasks_failed for one in struck)
-    blamed = sum(one.tasks_failed or one.unrecovered for one in struck)
-    impact = min(1.0, blamed / tasks) * SEVERITY_WEIGHT[row.severity] if tasks else 0.0
     return Figures(
         sources=_worst(struck, "source"),
         task=_worst(struck, "task")[0],
         recent=sum(one.unrecovered for one in struck),
         failure_rate=min(1.0, failed / tasks) if tasks else 0.0,
-        impact=impact,
+        impact=min(1.0, blamed / tasks) * SEVERITY_WEIGHT[row.severity] if tasks else 0.0,
     )
+
+
+def _around(struck: Sequence[_Struck], seen: Mapping[Scope, Traffic]) -> Traffic:
+    """The final tasks around what struck in one source, each once: a scope of steps has its whole source around it."""
+    found = [seen.get((one.source, one.task), _NO_TRAFFIC) for one in struck]
+    whole = next((one for one in found if not one.own), None)
+    return whole or Traffic(sum(one.tasks for one in found), sum(one.failed for one in found))
 
 
 def _worst(struck: Sequence[_Struck], by: str) -> list[str]:

@@ -6,13 +6,14 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final, get_args
 
+import msgspec
 from sqlalchemy import ColumnElement, Connection, Select, case, exists, or_, select, tuple_
 
 from rsi import clock
 from rsi.classify import suggested_action
 from rsi.errors import InvalidInputError, NotFoundError
-from rsi.model import Issue, IssueState
-from rsi.store import impact, issue_rows, journal
+from rsi.model import Issue, IssueInFull, IssueState
+from rsi.store import correlations, impact, issue_rows, journal, related
 from rsi.store.engine import project
 from rsi.store.impact import Figures, IssueScope, scopes
 from rsi.store.issue_rows import IssueRow, number
@@ -20,7 +21,7 @@ from rsi.store.merges import Split, auto_merge, merge, split
 from rsi.store.schema import fingerprints, issue_hours, issues
 
 __all__ = [
-    "IssueScope", "Split", "auto_merge", "get_issue", "get_row", "list_issues", "merge", "number", "scopes",
+    "IssueScope", "Split", "auto_merge", "get_issue", "get_row", "in_full", "list_issues", "merge", "number", "scopes",
     "set_state", "split",
 ]  # fmt: skip
 
@@ -67,6 +68,16 @@ def get_issue(conn: Connection, issue_id: str) -> Issue:
         NotFoundError: there is none.
     """
     return _shown(conn, [get_row(conn, issue_id)])[0]
+
+
+def in_full(conn: Connection, issue_id: str) -> IssueInFull:
+    """One issue like `get_issue`, with what is possibly related to it.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    found = get_issue(conn, issue_id)
+    return IssueInFull(**msgspec.structs.asdict(found), related=related.of_issue(conn, found.id))
 
 
 def get_row(conn: Connection, issue_id: str) -> IssueRow:
@@ -153,10 +164,11 @@ def _behind(cursor: str) -> tuple[int, int, int, int]:
 
 def _shown(conn: Connection, rows: Sequence[IssueRow]) -> list[Issue]:
     costs = impact.figures(conn, rows, clock.now())
-    return [_issue(row, costs[row.id]) for row in rows]
+    with_ = correlations.of_issues(conn, [row.id for row in rows])
+    return [_issue(row, costs[row.id], with_.get(row.id, [])) for row in rows]
 
 
-def _issue(row: IssueRow, cost: Figures) -> Issue:
+def _issue(row: IssueRow, cost: Figures, correlated: list[str]) -> Issue:
     return Issue(
         id=row.ref,
         title=row.title,
@@ -175,6 +187,6 @@ def _issue(row: IssueRow, cost: Figures) -> Issue:
         trend=row.trend,
         sample_errors=row.samples,
         suggested_action=suggested_action(row.category),
-        correlated=[],
+        correlated=correlated,
         why=row.why,
     )

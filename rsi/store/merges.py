@@ -83,6 +83,14 @@ def declared_apart(conn: Connection, a: int, b: int) -> bool:
     return any(conn.execute(select(exists().where(clause))).scalar() for clause in _apart(conn, ours, theirs))
 
 
+def parted(conn: Connection) -> set[tuple[int, int]]:
+    """The pairs of templates (smaller number first) that a person has said to differ."""
+    query = select(decisions.c.a, decisions.c.b).where(
+        decisions.c.project == project(conn), decisions.c.same.is_(False)
+    )
+    return {(min(a, b), max(a, b)) for a, b in conn.execute(query)}
+
+
 def split(conn: Connection, issue_id: str, who: str, fingerprint: int | None = None) -> Split:
     """A person says that an issue holds different things.
 
@@ -106,7 +114,7 @@ def split(conn: Connection, issue_id: str, who: str, fingerprint: int | None = N
     _decide(conn, [(x.id, y.id) for x in staying for y in leaving], same=False, who=who)
     templates.move(conn, gone, made, SPLIT_WHY.format(source=row.ref))
     conn.execute(update(clusters).where(clusters.c.id.in_((row.id, made))).values(pinned=True))
-    _divide(conn, row, made, staying, leaving)
+    divide(conn, row, made, staying, leaving, why=SPLIT_WHY.format(source=row.ref))
     journal.append(conn, who, "issue.split", row.ref, {"made": f"i{made}", "templates": sorted(gone)})
     return Split(row.ref, f"i{made}")
 
@@ -176,10 +184,10 @@ def _emptied(young: IssueRow, into: int) -> IssueRow:
     return young
 
 
-def _divide(
-    conn: Connection, row: IssueRow, made: int, staying: Sequence[Interned], leaving: Sequence[Interned]
+def divide(
+    conn: Connection, row: IssueRow, made: int, staying: Sequence[Interned], leaving: Sequence[Interned], *, why: str
 ) -> None:
-    """Take from the issue what the stored outcomes of the leaving templates are, hour by hour."""
+    """Make an issue, numbered `made`, of what the stored outcomes of the leaving templates are, hour by hour."""
     moved = _recount(conn, row, made, [one.id for one in leaving])
     issue_rows.add_hours(conn, moved)
     issue_rows.add_hours(
@@ -190,7 +198,7 @@ def _divide(
         ],
     )
     live = round(row.live * sum(one.unrecovered for one in moved) / row.unrecovered) if row.unrecovered else 0
-    new = _split_off(row, made, leaving, moved, live)
+    new = _split_off(row, made, leaving, moved, live, why=why)
     row.frequency -= new.frequency
     row.unrecovered -= new.unrecovered
     row.tasks_failed -= new.tasks_failed
@@ -202,7 +210,9 @@ def _divide(
     issue_rows.save(conn, [row])
 
 
-def _split_off(row: IssueRow, made: int, leaving: Sequence[Interned], moved: Sequence[HourRow], live: int) -> IssueRow:
+def _split_off(
+    row: IssueRow, made: int, leaving: Sequence[Interned], moved: Sequence[HourRow], live: int, *, why: str
+) -> IssueRow:
     seen = [one.hour * _HOUR_S for one in moved]
     return IssueRow(
         id=made,
@@ -219,7 +229,7 @@ def _split_off(row: IssueRow, made: int, leaving: Sequence[Interned], moved: Seq
         first_seen=max(row.first_seen, min(seen, default=row.first_seen)),
         last_seen=min(row.last_seen, max(seen, default=row.last_seen) + _HOUR_S),
         last_seq=row.last_seq,
-        why=SPLIT_WHY.format(source=row.ref),
+        why=why,
         samples=[],
     )
 

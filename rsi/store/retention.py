@@ -10,11 +10,11 @@ import sqlite3
 from functools import partial
 from typing import Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Integer, Table, and_, delete, literal_column, or_, select
+from sqlalchemy import ColumnElement, Connection, Integer, Table, and_, delete, exists, literal_column, or_, select
 
 from rsi.store import meta
 from rsi.store.engine import project, raw
-from rsi.store.schema import clients, fixes, issue_hours, outcomes, rollups, trial_units
+from rsi.store.schema import clients, correlations, fixes, incidents, issue_hours, outcomes, rollups, trial_units
 from rsi.store.store import Store
 
 #: Rows deleted, and pages given back, in one job of the writer (some 20 ms each).
@@ -43,7 +43,8 @@ class Pruned(NamedTuple):
 def prune(store: Store, now: float, outcomes_days: float, max_db_mb: float) -> Pruned:
     """Delete what is past `outcomes_days` (from arrival), then the oldest until the database fits into `max_db_mb`.
 
-    Hours of `rollups` and `issue_hours`, clients not seen, and settled units of closed trials go with the same window.
+    Hours of `rollups` and `issue_hours`, incidents, clients not seen, and settled units of closed trials go with the
+    same window.
     Blocks until it is done; call it outside of the writer's thread.
 
     Raises:
@@ -112,8 +113,10 @@ def _expired(now: float, cutoff: float) -> list[tuple[Table, ColumnElement[bool]
     settled = trial_units.c.settled
     return [
         (rollups, rollups.c.hour < hour),
-        (issue_hours, issue_hours.c.hour < hour),
+        (issue_hours, and_(issue_hours.c.hour < hour, _has_newer_hour())),
         (clients, clients.c.seen < cutoff),
+        (correlations, correlations.c.until < cutoff),
+        (incidents, and_(incidents.c.state == "over", incidents.c.last_seen < cutoff)),
         (
             trial_units,
             or_(
@@ -122,6 +125,13 @@ def _expired(now: float, cutoff: float) -> list[tuple[Table, ColumnElement[bool]
             ),
         ),
     ]
+
+
+def _has_newer_hour() -> ColumnElement[bool]:
+    """The newest hour of an issue in a scope stays: it says where an old issue struck."""
+    newer = issue_hours.alias()
+    same = (newer.c[name] == issue_hours.c[name] for name in ("project", "issue", "source", "task"))
+    return exists().where(*same, newer.c.hour > issue_hours.c.hour)
 
 
 def _drop_where(store: Store, table: Table, expired: ColumnElement[bool]) -> None:

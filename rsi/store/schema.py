@@ -82,6 +82,10 @@ health: Final = Table(
     Column("run_of_failures", Integer, nullable=False, default=0),
     Column("last_fingerprint", Integer),
     Column("state", Text, nullable=False, default="unknown"),
+    Column("squares", Float, nullable=False),
+    Column("recent_failures", Float, nullable=False),
+    Column("recent_successes", Float, nullable=False),
+    Column("joined", Float, nullable=False),
     PrimaryKeyConstraint("project", "source", "task"),
 )
 
@@ -134,6 +138,21 @@ decisions: Final = Table(
     PrimaryKeyConstraint("project", "a", "b"),
 )
 
+#: Templates that `a` resembles, as it was placed: what may be the same, for a person to confirm. `why` says what tells
+#: the two apart, whichever is looked at; their categories may change and are not in it.
+related: Final = Table(
+    "related",
+    metadata,
+    _project(),
+    Column("a", Integer, nullable=False),
+    Column("b", Integer, nullable=False),
+    Column("cosine", Float, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    PrimaryKeyConstraint("project", "a", "b"),
+)
+Index("related_found", related.c.project, related.c.b)
+
 #: One row per cluster that was seen; the public id is `i<id>`, and `id` is the cluster's.
 #: `frequency` counts all failures (steps too), `unrecovered` failed tasks and steps whose task failed.
 issues: Final = Table(
@@ -175,6 +194,59 @@ issue_hours: Final = Table(
     Column("tasks_failed", Integer, nullable=False, default=0),
     PrimaryKeyConstraint("project", "issue", "source", "task", "hour"),
 )
+
+#: Live failures by minute, for the last days only: what moves together is seen here. Issue 0 counts attempts of the
+#: source. Minutes come first in the key: what is new is written at its end and what is old goes from its front.
+issue_minutes: Final = Table(
+    "issue_minutes",
+    metadata,
+    _project(),
+    Column("minute", Integer, nullable=False),
+    Column("issue", Integer, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("n", Integer, nullable=False, default=0),
+    Column("provider", Text),
+    Column("release", Text),
+    PrimaryKeyConstraint("project", "minute", "issue", "source"),
+    sqlite_with_rowid=False,
+)
+
+#: Pairs of issues that were found to move together, `b` following `a` by `lag` minutes; the last time from `since` to
+#: `until` (epoch seconds). `named`: the taxonomy expects it of them.
+correlations: Final = Table(
+    "correlations",
+    metadata,
+    _project(),
+    Column("a", Integer, nullable=False),
+    Column("b", Integer, nullable=False),
+    Column("lag", Integer, nullable=False),
+    Column("times", Integer, nullable=False),
+    Column("expected", Float, nullable=False),
+    Column("q", Float, nullable=False),
+    Column("named", Boolean, nullable=False),
+    Column("since", Float, nullable=False),
+    Column("until", Float, nullable=False),
+    PrimaryKeyConstraint("project", "a", "b"),
+)
+
+#: Issues that moved together at one time; the public id is `n<id>`. An incident that joined an older one redirects.
+incidents: Final = Table(
+    "incidents",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    _project(),
+    Column("state", Text, nullable=False),  # open | over
+    Column("started", Float, nullable=False),
+    Column("last_seen", Float, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("issues", LargeBinary, nullable=False),  # JSON list of issue numbers
+    Column("sources", LargeBinary, nullable=False),  # JSON list
+    Column("links", LargeBinary, nullable=False),  # JSON list of rsi.model.Link
+    Column("merged_into", Integer),
+    sqlite_autoincrement=True,
+)
+Index("incidents_state", incidents.c.project, incidents.c.state, incidents.c.last_seen)
 
 #: Failed steps whose parent has not ended yet: recovered if it ends ok, unrecovered if not (or never).
 pending_steps: Final = Table(

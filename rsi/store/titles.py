@@ -2,67 +2,65 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
-#: Titles are cut here; a list in a terminal shows some 60 characters of them.
-WIDTH: Final = 110
+from rsi.store import wording
+
+#: Titles are cut here, at a word; a list in a terminal shows some 60 characters of them.
+WIDTH: Final = 88
 _JOIN: Final = " · "
 #: A message of fewer words ("'missing'", "timed out") says little without the class of its exception.
 _TELLING_WORDS: Final = 3
-_AROUND: Final = 30  # room for "schema_validation: " before and "(+12 more)" behind
-#: Lines that frame an error without saying what it is.
-_FRAME: Final = re.compile(
-    r"traceback \(most recent call last\):|during handling of|the above exception was|caused by:?$|stack trace:?$"
-    r'|file ".*|at \S+ ?\(.*|\^+$|[~^ ]+$|goroutine \S+ \[|-{3,}|={3,}|\.\.\.',
-    re.IGNORECASE,
-)
-#: `termination=user_stop`, `reward=0`: a field of a report, not its message.
-_FIELD: Final = re.compile(r"[\w.-]+\s*=\s*\S*")
-_LEADING_FIELDS: Final = re.compile(r"(?:[\w.-]+\s*=\s*[^\s;,]*\s*[;,]\s*)+(?=\w)")
-_LEADING_WORD: Final = re.compile(r"(?:error|exception|fatal|failed)\s*[:>-]\s*(?=\S)", re.IGNORECASE)
-_SPACE: Final = re.compile(r"\s+")
-_PYTHON_TRACE: Final = "traceback (most recent call last):"
+_SENTENCE: Final = 25  # a first sentence of fewer characters is not cut off from the next
 _NO_TEXT: Final = "no error text"
+_MORE: Final = "…"
 
 
 def title(category: str, template: str, error_type: str | None = None) -> str:
     """`rate_limit: 429 Too Many Requests`; several informative lines are joined as far as there is room.
 
     `template` is the masked text (a whole traceback is titled by its last line); `error_type` stands in where it says
-    nothing.
+    nothing. One line of printable characters.
     """
-    lines = _informative(template)
-    said = _joined(lines) if lines else _SPACE.sub(" ", error_type or template).strip() or _NO_TEXT
-    if error_type and len(said.split()) < _TELLING_WORDS and error_type.lower() not in said.lower():
-        said = f"{error_type}: {said}"
+    kind = wording.short_class(wording.printable(error_type)) if error_type else ""
+    said = _joined(wording.informative(template), WIDTH - len(category) - 2) or kind or _NO_TEXT
+    says_little = len(said.split()) < _TELLING_WORDS or said.startswith(_NO_TEXT)
+    if kind and says_little and kind.lower() not in said.lower():
+        said = f"{kind}: {said}"
+    return prefixed(category, said)
+
+
+def prefixed(category: str, said: str) -> str:
+    """A title of what was said; an issue that is `unknown` has nothing before it."""
     return _cut(said if category == "unknown" else f"{category}: {said}")
 
 
-def _informative(template: str) -> list[str]:
-    raw = [_SPACE.sub(" ", line).strip() for line in template.splitlines()]
-    kept = [line for line in raw if line and not _FRAME.match(line)]
-    if any(line.lower().startswith(_PYTHON_TRACE) for line in raw):
-        kept = kept[-1:]
-    telling = [line for line in kept if not _FIELD.fullmatch(line)] or kept
-    return list(dict.fromkeys(_plain(line) for line in telling))
-
-
-def _plain(line: str) -> str:
-    for opening in (_LEADING_FIELDS, _LEADING_WORD):
-        found = opening.match(line)
-        line = line[found.end() :] if found else line
-    return line
-
-
-def _joined(lines: list[str]) -> str:
-    said = lines[0]
+def _joined(lines: list[str], room: int) -> str:
+    if not lines:
+        return ""
+    said = _first_sentence(lines[0], room)
     for place, line in enumerate(lines[1:], 1):
-        if len(said) + len(_JOIN) + len(line) > WIDTH - _AROUND:
-            return f"{said} (+{len(lines) - place} more)"
-        said += _JOIN + line
+        left = len(lines) - place
+        longer, more = said + _JOIN + line, f" (+{left} more)"
+        if len(longer) + (len(more) if left > 1 else 0) > room:
+            return said + more if len(said) + len(more) <= room else said
+        said = longer
     return said
 
 
+def _first_sentence(line: str, room: int) -> str:
+    """The line, or as many of its sentences as there is room for."""
+    if len(line) <= room:
+        return line
+    end = line.rfind(". ", _SENTENCE, room)
+    return line[:end] if end > 0 else line
+
+
 def _cut(text: str) -> str:
-    return text if len(text) <= WIDTH else text[: WIDTH - 1].rstrip() + "…"
+    if len(text) <= WIDTH:
+        return text
+    kept = text[: WIDTH - 1]
+    at = kept.rfind(" ", WIDTH // 2)
+    if at > 0 and text[WIDTH - 1] != " ":
+        kept = kept[:at]
+    return kept.rstrip(" ,;:·([{'\"" + _MORE) + _MORE

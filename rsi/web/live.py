@@ -17,7 +17,7 @@ QUEUED: Final = 1000
 #: Streams at once: each is a socket and a queue.
 STREAMS: Final = 64
 POLLS: Final = 2000
-_EVENTS: Final = frozenset({"outcome", "issue", "fix", "verdict", "health"})
+_EVENTS: Final = frozenset({"outcome", "issue", "incident", "fix", "verdict", "health"})
 
 
 class Stream:

@@ -14,12 +14,15 @@ from typing import Final, Self, TypeVar
 import msgspec
 
 from rsi import clock
+from rsi.analyze.prototype import Likeness, subject
+from rsi.analyze.template import fingerprint
 from rsi.errors import WorkerError
+from rsi.rules import PrototypeSet
 from rsi.worker import wire
 from rsi.worker.child import Child
-from rsi.worker.wire import Known, Near, Placed, Placement, Text, Vectors
+from rsi.worker.wire import Known, Near, Placed, Placement, Resemblance, Text, Vectors
 
-__all__ = ["Known", "Near", "Placed", "Placement", "Text", "Vectors", "Worker", "WorkerStatus"]
+__all__ = ["Known", "Near", "Placed", "Placement", "Resemblance", "Text", "Vectors", "Worker", "WorkerStatus"]
 
 #: Texts in one request: some 3 s of MiniLM on one core, so that nobody waits long for the pipe.
 CHUNK: Final = 256
@@ -31,7 +34,7 @@ _TRIES: Final = 2
 _REST_S: Final = (1.0, 60.0)
 
 
-_Answer = TypeVar("_Answer", Vectors, Placement, wire.Done)
+_Answer = TypeVar("_Answer", Vectors, Placement, Resemblance, wire.Done)
 
 
 class WorkerStatus(msgspec.Struct, frozen=True):
@@ -110,6 +113,21 @@ class Worker:
             model, skipped = reply.model, skipped + reply.skipped
         return Placement(model, placed, skipped)
 
+    def resemble(self, texts: Sequence[str], prototypes: PrototypeSet) -> Resemblance:
+        """For each text, in order, the categories whose prototypes it is most like (`rsi.analyze.prototype` decides).
+
+        The prototypes cross the pipe, and are learned from, once per process.
+
+        Raises:
+            WorkerError: no answer; the same call may be repeated later.
+        """
+        found: list[tuple[Likeness, ...]] = []
+        for start in range(0, len(texts), CHUNK):
+            part = list(texts[start : start + CHUNK])
+            reply = self._ask(partial(_resemble, part, prototypes), Resemblance)
+            found += reply.found
+        return Resemblance(found)
+
     def forget(self, ids: Sequence[str]) -> None:
         """These templates are gone; nothing to do if no process runs.
 
@@ -160,6 +178,7 @@ class Worker:
                 if isinstance(reply, wire.Trouble):
                     child.seeded = False  # who knows how far it came: what it should know is sent again
                     child.known.clear()
+                    child.prototypes = ""
                     raise self._failed(f"the analysis worker refused: {reply.error}")
                 if child.timed_out:
                     break
@@ -195,3 +214,18 @@ class Worker:
 def _same(request: wire.Request, _child: Child) -> wire.Request:
     """A request that is the same for every process."""
     return request
+
+
+def _resemble(texts: list[str], prototypes: PrototypeSet, child: Child) -> wire.Request:
+    """With the prototypes themselves if the process does not have them yet."""
+    if child.prototypes == prototypes.key:
+        return wire.Resemble(texts, prototypes.key, None)
+    child.prototypes = prototypes.key
+    given = [wire.Prototyped(one.category, _as_seen(one.text)) for one in prototypes.prototypes]
+    return wire.Resemble(texts, prototypes.key, given)
+
+
+def _as_seen(text: str) -> str:
+    """A prototype as a text that was seen is compared."""
+    mark = fingerprint(text)
+    return subject(mark.template, mark.error_type)

@@ -13,13 +13,17 @@ import select
 import signal
 import sys
 from contextlib import suppress
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import numpy as np
 
 from rsi import embed
+from rsi.errors import WorkerError
 from rsi.worker import wire
 from rsi.worker.index import Index
+
+if TYPE_CHECKING:
+    from rsi.worker.likeness import Prototypes
 
 #: Ten of nineteen: behind everything interactive, ahead of nothing.
 NICENESS: Final = 10
@@ -27,38 +31,59 @@ _PR_SET_PDEATHSIG: Final = 1
 
 
 class Analyst:
-    """Answers requests; loads the model with the first one."""
+    """Answers requests; loads the model with the first one that embeds, and learns from prototypes once."""
 
     def __init__(self) -> None:
-        self._model = embed.load()
-        self._index = Index(self._model.dim)
+        self._embedder: embed.Embedder | None = None
+        self._known: Index | None = None
+        self._prototypes: tuple[str, Prototypes] | None = None
 
     def answer(self, request: wire.Request) -> wire.Reply:
         """The reply to one request."""
         if isinstance(request, wire.Embed):
-            return wire.Vectors(self._model.name, [_pack(row) for row in self._encode(request.texts)])
+            return wire.Vectors(self._model().name, [_pack(row) for row in self._encode(request.texts)])
         if isinstance(request, wire.Nearest):
             return self._nearest(request)
+        if isinstance(request, wire.Resemble):
+            return self._resemble(request)
         for key in request.ids:
-            self._index.forget(key)
+            self._index().forget(key)
         return wire.Done()
 
+    def _model(self) -> embed.Embedder:
+        self._embedder = self._embedder or embed.load()
+        return self._embedder
+
+    def _index(self) -> Index:
+        if self._known is None:
+            self._known = Index(self._model().dim)
+        return self._known
+
     def _encode(self, texts: list[str]) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-        return self._model.encode(texts) if texts else np.zeros((0, self._model.dim), np.float32)
+        return self._model().encode(texts) if texts else np.zeros((0, self._model().dim), np.float32)
 
     def _nearest(self, request: wire.Nearest) -> wire.Placement:
         skipped = sum(not self._learn(known) for known in request.known)
         placed = []
         for item, row in zip(request.new, self._encode([item.text for item in request.new]), strict=True):
-            near = self._index.nearest(row, request.k, but=item.id)
-            self._index.put(item.id, row)
+            near = self._index().nearest(row, request.k, but=item.id)
+            self._index().put(item.id, row)
             placed.append(wire.Placed(item.id, _pack(row), near))
-        return wire.Placement(self._model.name, placed, skipped)
+        return wire.Placement(self._model().name, placed, skipped)
+
+    def _resemble(self, request: wire.Resemble) -> wire.Resemblance:
+        if request.prototypes is not None:
+            from rsi.worker.likeness import Prototypes  # noqa: PLC0415 - scikit-learn, only where it is asked for
+
+            self._prototypes = (request.key, Prototypes(request.prototypes))
+        if self._prototypes is None or self._prototypes[0] != request.key:
+            raise WorkerError(f"the prototypes {request.key!r} never came")
+        return wire.Resemblance(self._prototypes[1].like(request.texts))
 
     def _learn(self, known: wire.Known) -> bool:
-        if known.model != self._model.name or len(known.vector) != 4 * self._model.dim:
+        if known.model != self._model().name or len(known.vector) != 4 * self._model().dim:
             return False
-        self._index.put(known.id, np.frombuffer(known.vector, "<f4").astype(np.float32))
+        self._index().put(known.id, np.frombuffer(known.vector, "<f4").astype(np.float32))
         return True
 
 

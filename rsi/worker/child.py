@@ -47,6 +47,7 @@ class Child:
     def __init__(self, *, idle_s: float, env: Mapping[str, str]) -> None:
         self.known: set[str] = set()
         self.seeded = False
+        self.prototypes = ""  # the key of those that it has
         self.timed_out = False
         self._replies: queue.SimpleQueue[wire.Reply | None] = queue.SimpleQueue()
         self._words: deque[str] = deque(maxlen=_LAST_LINES)

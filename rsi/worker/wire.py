@@ -10,6 +10,7 @@ from typing import IO, Final
 
 import msgspec
 
+from rsi.analyze.prototype import Likeness
 from rsi.errors import WorkerError
 
 #: Larger frames mean that the stream is out of step: 100,000 vectors of MiniLM are 154 MB.
@@ -67,6 +68,21 @@ class Forget(msgspec.Struct, frozen=True, tag=True):
     ids: list[str]
 
 
+class Prototyped(msgspec.Struct, frozen=True, array_like=True):
+    """A prototype: a category and a line that says what its errors say."""
+
+    category: str
+    text: str
+
+
+class Resemble(msgspec.Struct, frozen=True, tag=True):
+    """Compare these texts with the prototypes that are called `key`; `prototypes` come with it once per process."""
+
+    texts: list[str]
+    key: str
+    prototypes: list[Prototyped] | None
+
+
 class Vectors(msgspec.Struct, frozen=True, tag=True):
     """One vector a text, and the model they are of."""
 
@@ -82,6 +98,12 @@ class Placement(msgspec.Struct, frozen=True, tag=True):
     skipped: int
 
 
+class Resemblance(msgspec.Struct, frozen=True, tag=True):
+    """The answer to `Resemble`: for each text the categories that it is most like, best first."""
+
+    found: list[tuple[Likeness, ...]]
+
+
 class Done(msgspec.Struct, frozen=True, tag=True):
     """Done, with nothing to tell."""
 
@@ -92,8 +114,8 @@ class Trouble(msgspec.Struct, frozen=True, tag=True):
     error: str
 
 
-Request = Embed | Nearest | Forget
-Reply = Vectors | Placement | Done | Trouble
+Request = Embed | Nearest | Resemble | Forget
+Reply = Vectors | Placement | Resemblance | Done | Trouble
 
 _PACK = msgspec.msgpack.Encoder()
 _REQUESTS: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)

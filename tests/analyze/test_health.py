@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import random
-import statistics
+from collections.abc import Iterable
 
 import msgspec
 import pytest
 from analyze_world import DAY, HOUR, World
 
-from rsi.analyze import health
+from benchmarks import health as bench
+from rsi.analyze import health, memory
 from rsi.analyze.health import FinalTask, advance, counts, failure_of
 from rsi.config import Config, SourceConfig
 from rsi.model import Outcome
-from rsi.stats import beta_interval
 from rsi.store.health import HealthRow, Scope
 
 EIGHT_A_DAY = DAY / 8
@@ -54,16 +53,16 @@ def test_few_outcomes_stay_unknown():
 
 
 def test_many_successes_are_healthy_and_some_failures_degraded(world: World):
-    world.succeed(40)
+    world.succeed(30)
     assert world.health().state == "healthy"
-    world.fail(times=3)
+    world.fail(times=4)
     assert world.health().state == "degraded"
 
 
 def test_a_source_falls_silent_into_unknown(world: World):
     world.succeed(40)
     world.at += DAY
-    assert world.health("app").n == pytest.approx(34.6, abs=0.1)  # 40 outcomes, the older ones half forgotten
+    assert world.health("app").n == pytest.approx(40)  # a day of silence costs nothing
     assert world.health("app").state == "healthy"
     world.at += 9 * DAY
     found = world.health("app")
@@ -158,35 +157,130 @@ def test_late_outcomes_do_not_turn_time_back():
     assert life.rows["app", ""].at == newest
 
 
+def live_many(life: Life, failures: Iterable[float]) -> list[str]:
+    return [life.live(failure) for failure in failures]
+
+
+def steady(life: Life, outcomes: int) -> None:
+    """One failure in twenty."""
+    live_many(life, (float(n % 20 == 10) for n in range(outcomes)))
+
+
+@pytest.mark.parametrize("per_day", [8, 50, 1_000, 20_000])
+def test_all_failing_is_an_alarm_at_once_and_the_score_says_so(per_day: int):
+    life = Life(every=DAY / per_day)
+    steady(life, min(per_day * 3, 6_000))
+    needed = 5 if per_day <= 1_000 else 6
+    assert live_many(life, [1.0] * needed)[-1] == "unhealthy"
+    row = life.rows["app", ""]
+    assert counts(row, life.at).mean < 0.9
+
+
+def test_at_more_traffic_more_outcomes_are_remembered():
+    slow, busy = Life(), Life(every=DAY / 5_000)
+    steady(slow, 400)
+    steady(busy, 20_000)
+    assert counts(slow.rows["app", ""], slow.at).n == pytest.approx(57.7, abs=0.5)
+    assert counts(busy.rows["app", ""], busy.at).n > 10_000
+
+
+def test_outcomes_of_one_night_are_forgotten_by_count_not_by_the_hours_between():
+    """Eight outcomes within a minute, once a day: 20 outcomes are two and a half days, as if they came evenly."""
+    life = Life()
+    for _ in range(60):
+        life.every = 1.0
+        live_many(life, [0.0] * 7)
+        life.every = DAY - 7.0
+        life.live(0.0)
+    assert counts(life.rows["app", ""], life.at).n == pytest.approx(57.7, rel=0.15)
+
+
+def test_what_is_of_another_time_is_forgotten_at_once():
+    life = Life(every=DAY / 5_000)
+    steady(life, 10_000)
+    live_many(life, [float(n % 2) for n in range(60)])
+    worse = counts(life.rows["app", ""], life.at)
+    assert worse.n < 150
+    assert 0.4 < worse.mean < 0.7
+    states = live_many(life, [0.0] * 130)
+    assert states[-1] == "healthy"
+    assert counts(life.rows["app", ""], life.at).mean > 0.9
+
+
+def test_bursts_are_learned_and_an_outage_is_none():
+    alone = memory.bursts(72.0, 1443.0, 3.6, 0)
+    threes = memory.bursts(72.0, 1443.0, 48.0, 0)
+    assert alone.effect == pytest.approx(1.0, abs=0.05)
+    assert threes.again == pytest.approx(0.59, abs=0.02)
+    assert 2.5 < threes.effect < 4
+    during = memory.bursts(72.0 + 20, 1443.0 + 20, 48.0 + 19, 20)
+    assert during.effect == pytest.approx(threes.effect, rel=0.02)
+    assert memory.bursts(14.0, 29.0, 8.5, 0).effect == 1.0  # as much as chance does in 29 outcomes
+    assert memory.bursts(5.0, 5.0, 4.0, 5) == memory.bursts(0.0, 9.0, 0.0, 0) == (0.0, 1.0)
+    assert health.run_needed(0.9, 1443.0, alone.again) == 5
+    assert health.run_needed(0.9, 1443.0, threes.again) > 12
+
+
+def test_intervals_of_a_busy_source_know_its_bursts():
+    covered, n = bench.coverage(64, 1_000, 0.05, bench.bursts(3))
+    assert covered > 0.8  # .55 if its failures were taken for independent
+    assert n < 900
+
+
+def test_a_change_is_followed_also_where_the_slo_does_not_care():
+    life = Life(slo=0.5, every=DAY / 5_000)
+    steady(life, 10_000)
+    live_many(life, (float(n % 3 == 0) for n in range(60)))
+    found = counts(life.rows["app", ""], life.at)
+    assert life.rows["app", ""].state == "healthy"
+    assert 0.6 < found.mean < 0.8
+
+
+def test_a_busy_source_falls_silent_into_unknown_as_soon_as_a_slow_one():
+    slow, busy = Life(), Life(every=DAY / 5_000)
+    steady(slow, 400)
+    steady(busy, 20_000)
+    after = [counts(life.rows["app", ""], life.at + 3 * DAY).n for life in (slow, busy)]
+    assert after == pytest.approx([57.7 / 4, 57.7 / 3], rel=0.05)
+    assert counts(busy.rows["app", ""], busy.at + 1e9).n == pytest.approx(0.0, abs=1e-9)
+
+
+def test_an_outcome_after_a_long_silence_begins_anew():
+    life = Life(every=DAY / 5_000)
+    steady(life, 10_000)
+    life.every = 40 * DAY
+    assert life.live(1.0) == "unknown"
+    assert counts(life.rows["app", ""], life.at).n == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_slower_decline_is_found_by_the_whole_memory():
+    life = Life(every=DAY / 1_000)
+    steady(life, 3_000)
+    states = live_many(life, (float(n % 7 == 3) for n in range(3_000)))  # 14 %: no 60 of them are surely below .9
+    assert "unhealthy" in states
+
+
+RUNS = 80
+
+
 def test_false_alarms_are_rare_and_detection_is_early():
-    days, runs = 30, 60
-    false, half, dead = 0, [], []
-    for seed in range(runs):
-        draw = random.Random(seed)
-        life = Life()
-        for _ in range(days * 8):
-            life.live(float(draw.random() < 0.05))
-        false += life.entered
-        if life.rows["app", ""].state == "unhealthy":
-            continue
-        kept = dict(life.rows), life.at
-        for rate, found in ((0.5, half), (1.0, dead)):
-            life.rows, life.at = dict(kept[0]), kept[1]
-            found.append(next(n for n in range(1, 200) if life.live(float(draw.random() < rate)) == "unhealthy"))
-    assert false / runs <= 0.05
-    assert statistics.median(half) <= 12
-    assert max(dead) <= 5
+    """The short form of `benchmarks/health.py`."""
+    found = bench.alarms(RUNS)["rsi"]
+    assert found["false_alarms_30d"] <= 0.07
+    assert 6 <= found["half_median"] <= 12
+    assert found["half_p90"] <= 24
+    assert found["all_max"] <= 5
 
 
-@pytest.mark.parametrize("rate", [0.05, 0.2, 0.5])
-def test_intervals_cover_what_they_promise(rate: float):
-    draw = random.Random(11)
-    covered = []
-    for _ in range(400):
-        tasks = [
-            FinalTask("app", "t", 0.0, float(draw.random() < rate), None) for _ in range(draw.choice((60, 90, 120)))
-        ]
-        found = counts(advance({}, tasks, Config()).rows[0], 0.0)
-        lo, hi = beta_interval(found.failures, found.successes)
-        covered.append(lo <= 1 - rate <= hi)
-    assert 0.92 <= statistics.mean(covered) <= 0.98
+@pytest.mark.parametrize(("traffic", "rate"), [(8, 0.05), (8, 0.5), (100, 0.1), (100, 0.9)])
+def test_intervals_cover_what_they_promise(traffic: int, rate: float):
+    covered, n = bench.coverage(240, traffic, rate)
+    assert 0.91 <= covered <= 0.99
+    assert n == pytest.approx({8: 57, 100: 195}[traffic], rel=0.1)
+
+
+def test_busy_sources_alarm_no_more_often():
+    (row,) = bench.by_traffic(10, traffic=(100,))
+    assert row["false_alarms_30d"] <= 0.2
+    assert row["found_0.5"] <= 22
+    assert row["found_1.0"] <= 6

@@ -7,10 +7,17 @@ from analyze_world import BEGIN, DAY, HOUR, World
 
 from rsi.analyze.observe import write
 from rsi.errors import ConflictError, InvalidInputError, NotFoundError
-from rsi.store import fingerprints, issue_rows, outcomes
+from rsi.store import fingerprints, health, issue_rows, outcomes
 from rsi.store import issues as stored
+from rsi.store.health import HealthRow
+from rsi.store.impact import SEVERITY_WEIGHT
 
 ALPHA, BETA, GAMMA = "alpha ran into a wall", "beta fell off the table", "gamma was eaten by the cat"
+
+
+def stored_health(world: World) -> HealthRow:
+    with world.store.read() as conn:
+        return health.load(conn)["app", "search"]
 
 
 def three(world: World) -> None:
@@ -256,6 +263,41 @@ def test_an_issue_of_steps_is_measured_against_its_sources_tasks(world: World):
     world.cycle()
     (found,) = world.issues(category="connection")
     assert (found.failure_rate, found.impact_score) == (0.0, pytest.approx(0.2))
+
+
+def test_the_issues_of_a_scope_cost_together_what_its_health_lost(world: World):
+    """Each failed task failed by one issue; what is of low severity weighs half, in health as in impact."""
+    for text, times in (("429 Too Many Requests", 5), ("Connection refused", 2), ("alpha ran into a wall", 3)):
+        world.add_all([{"error": text}] * times)
+    world.add_all([{}] * 30)
+    world.cycle()
+    row = stored_health(world)
+    lost = row.failures / (row.failures + row.successes)
+    assert sum(one.impact_score for one in world.issues()) == pytest.approx(
+        lost, rel=0.1
+    )  # health fades, impact does not
+    weights = {one.id: SEVERITY_WEIGHT[one.severity] for one in world.issues()}
+    blamed = sum(weights[one.id] * one.frequency for one in world.issues())
+    assert sum(one.impact_score for one in world.issues()) == pytest.approx(blamed / 40)
+
+
+def test_steps_cost_no_more_than_what_failed_around_them(world: World):
+    """Ten failed calls in one failed task of four are a quarter, not everything; two tools have the tasks once."""
+    for tool in ("fetch", "store"):
+        world.add_all([{"kind": "tool", "task": tool, "parent": "run", "error": "Connection refused"}] * 10)
+    world.add(id="run", error="KeyError: 'x'")
+    world.add_all([{}] * 3)
+    world.cycle()
+    (found,) = world.issues(category="connection")
+    assert found.impact_score == pytest.approx(0.25)
+
+
+def test_an_issue_of_tasks_and_steps_has_the_tasks_around_it_once(world: World):
+    world.add(error="Connection refused")
+    world.add(kind="tool", task="fetch", error="Connection refused")
+    world.add_all([{}] * 3)
+    world.cycle()
+    assert (world.only().failure_rate, world.only().impact_score) == (0.25, pytest.approx(0.25))
 
 
 def test_what_lies_outside_the_window_does_not_count(world: World):

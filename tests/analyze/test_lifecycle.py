@@ -7,6 +7,7 @@ from typing import get_args
 
 import pytest
 from analyze_world import DAY, HOUR, World
+from sqlalchemy import insert
 
 from rsi.analyze import lifecycle
 from rsi.analyze.lifecycle import Facts
@@ -14,6 +15,7 @@ from rsi.errors import InvalidInputError, NotFoundError
 from rsi.model import IssueState
 from rsi.store import issue_rows, journal
 from rsi.store import issues as stored
+from rsi.store.schema import fixes
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "reference" / "issues.md"
 CALM = Facts(in_state=1.0, age=1.0, unrecovered=1, quiet=0.0, gap=0.0, traffic=True, trend="new", back=False)
@@ -169,11 +171,84 @@ def traffic(world: World, hours: int, failures: int, tasks: int = 10) -> None:
 def test_rising_failures_escalate_and_calm_down_again(world: World):
     traffic(world, 48, 1)
     assert world.only().state == "ongoing"
-    traffic(world, 12, 5)
+    traffic(world, 18, 5)
     assert (world.only().state, world.only().trend) == ("escalating", "increasing")
     traffic(world, 36, 1)
     assert world.only().state == "ongoing"
     assert world.only().trend != "increasing"
+
+
+def test_a_burst_is_no_escalation(world: World):
+    """Sixteen failures within an hour, where one a day is usual: significant, if they were independent."""
+    for _ in range(6):
+        traffic(world, 1, 1)
+        traffic(world, 23, 0)
+    traffic(world, 1, 10, tasks=12)
+    assert (world.only().state, world.only().trend) == ("ongoing", "stable")
+
+
+def test_an_issue_that_is_young_and_steady_does_not_escalate(world: World):
+    """The days before it was first seen say nothing of a trend."""
+    traffic(world, 6 * 24, 0)
+    traffic(world, 40, 1)
+    assert (world.only().state, world.only().trend) == ("ongoing", "stable")
+
+
+def test_what_goes_away_is_decreasing(world: World):
+    traffic(world, 72, 3)
+    traffic(world, 23, 0)
+    traffic(world, 1, 1)
+    assert (world.only().state, world.only().trend) == ("ongoing", "decreasing")
+
+
+def test_an_issue_of_steps_has_a_trend_against_its_sources_tasks(world: World):
+    for hour in range(70):
+        world.at += HOUR
+        step = {"kind": "tool", "task": "fetch", "error": "Connection refused"}
+        world.add_all([{}] * 10 + [step] * (4 if hour >= 48 else 1))
+    world.cycle()
+    found = world.only()
+    assert (found.state, found.trend, found.failure_rate) == ("ongoing", "increasing", 0.0)
+    world.fail("Connection refused", kind="tool", task="fetch")
+    assert world.only().state == "escalating"
+
+
+def test_old_logs_do_not_bring_a_resolved_issue_back(world: World):
+    world.fail(times=3)
+    world.at += 2 * DAY
+    world.succeed(5)
+    assert world.only().state == "resolved"
+    old = {"error": "429 Too Many Requests", "ts": world.at - 30 * DAY, "backfill": True}
+    world.add_all([old] * 20)
+    world.cycle()
+    world.cycle()
+    assert (world.only().state, world.only().frequency) == ("resolved", 23)
+
+
+def a_standing_fix(issue: int) -> dict[str, object]:
+    plain = dict.fromkeys(("dedupe", "rule", "category", "source", "task", "knob", "title"), "x")
+    encoded = {"change": b'{"target":"t","before":{},"after":{}}', "evidence": b"{}", "rails": b"[]"}
+    return {
+        **plain,
+        **encoded,
+        "id": 7,
+        "issue": issue,
+        "safe": True,
+        "state": "verified",
+        "created": 0.0,
+        "updated": 0.0,
+    }
+
+
+def test_a_fix_that_stands_is_named_as_what_it_came_back_after(world: World):
+    world.fail(times=3)
+    world.store.write(lambda conn: conn.execute(insert(fixes).values(**a_standing_fix(1))))
+    world.at += 30 * HOUR
+    world.succeed(5)
+    assert world.only().state == "resolved"
+    world.at += HOUR
+    world.fail(release="3.1")
+    assert "in release 3.1 after fix f7" in world.only().why
 
 
 def test_more_traffic_at_the_same_rate_is_not_a_trend(world: World):

@@ -47,7 +47,7 @@ def test_a_guarded_call_that_failed_twice_and_then_worked_is_recovered(world: Wo
     world.add(id="call", attempt=3)
     world.cycle()
     assert counts(world) == (2, 0, 0)
-    assert world.health().health_score == pytest.approx(0.75)  # one success, Jeffreys' prior
+    assert world.health().health_score == pytest.approx(1.7 / 2.4)  # one success and the prior
 
 
 def test_a_failed_task_counts_itself_and_its_steps(world: World) -> None:

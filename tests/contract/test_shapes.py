@@ -77,7 +77,7 @@ def test_an_issue_over_every_route(home):
     check(listed, ISSUE)
     assert patterns["patterns"] == [listed]
     assert isinstance(patterns["health_score"], float)
-    assert home.get("/v1/issues/i1") == listed
+    assert home.get("/v1/issues/i1") == {**listed, "related": []}
     assert (listed["state"], listed["trend"], listed["category"]) == ("new", "new", "rate_limit")
     check(home.get("/health"), HEALTH)
 

@@ -74,13 +74,13 @@ def test_a_current_database_opens_without_alembic(path):
 SECOND = """
 from alembic import op
 import sqlalchemy as sa
-revision = "0002"
-down_revision = "0001"
+revision = "0999"
+down_revision = "HEAD"
 def upgrade():
     op.add_column("meta", sa.Column("note", sa.Text(), server_default="old"))
     op.create_table("extra", sa.Column("id", sa.Integer(), primary_key=True))
     {then}
-"""
+""".replace("HEAD", migrate.HEAD)
 
 
 @pytest.fixture
@@ -93,17 +93,31 @@ def versions(tmp_path):
 def test_an_older_database_is_carried_along_the_chain_with_its_rows(path, versions):
     with Store.open(path) as store:
         store.write(lambda conn: meta.put(conn, "k", "kept"))
-    (versions / "0002_extra.py").write_text(SECOND.format(then=""))
+    (versions / "0999_extra.py").write_text(SECOND.format(then=""))
     migrate.upgrade(path, versions=versions)
     with sqlite3.connect(path) as driver:
         assert driver.execute("SELECT key, value, note FROM meta").fetchall() == [("k", b'"kept"', "old")]
-        assert driver.execute("SELECT version_num FROM alembic_version").fetchall() == [("0002",)]
+        assert driver.execute("SELECT version_num FROM alembic_version").fetchall() == [("0999",)]
+
+
+def test_health_of_the_first_release_goes_on_in_both_memories(tmp_path):
+    path = tmp_path / "rsi.db"
+    engine.make_file(path)
+    migrate.upgrade(path, target="0001")
+    with sqlite3.connect(path) as driver:
+        driver.execute("INSERT INTO health VALUES ('default', 'app', '', 2.0, 24.0, 7.0, 1, 5, 'degraded')")
+    migrate.upgrade(path)
+    with sqlite3.connect(path) as driver:
+        (row,) = driver.execute("SELECT * FROM health").fetchall()
+    assert row[:9] == ("default", "app", "", 2.0, 24.0, 7.0, 1, 5, "degraded")
+    assert 26.0**2 / row[9] == pytest.approx(45.9, abs=0.1)  # 26 by weight are 46 effective outcomes
+    assert row[10:] == (2.0, 24.0, 0.0)
 
 
 def test_a_migration_that_fails_half_way_changes_nothing(path, versions):
     Store.open(path).close()
     before = shape(path)
-    (versions / "0002_extra.py").write_text(SECOND.format(then='op.execute("no sql")'))
+    (versions / "0999_extra.py").write_text(SECOND.format(then='op.execute("no sql")'))
     with pytest.raises(Exception, match="syntax error"):
         migrate.upgrade(path, versions=versions)
     assert shape(path) == before
@@ -143,7 +157,7 @@ def test_a_newer_database_is_refused_with_both_revisions_and_left_alone(path, re
     with sqlite3.connect(path) as driver:
         driver.execute("UPDATE alembic_version SET version_num = '0099'")
     driver.close()
-    with pytest.raises(StoreTooNewError, match=r"0099 was written by a newer rsi.*up to 0001.*[Uu]pgrade"):
+    with pytest.raises(StoreTooNewError, match=rf"0099 was written by a newer rsi.*up to {migrate.HEAD}.*[Uu]pgrade"):
         Store.open(path, read_only=read_only)
 
 

@@ -100,6 +100,21 @@ def test_hours_and_clients_leave_with_the_window(store):
             assert conn.exec_driver_sql(f"SELECT {column} FROM {table}").scalars().all() == left
 
 
+def test_where_an_old_issue_struck_is_not_forgotten(store):
+    """The newest hour of an issue in a scope stays, however old."""
+    old = int((NOW - 40 * DAY) // 3600)
+
+    def write(conn):
+        for source, hour in (("a", old), ("a", old + 5), ("b", old + 1)):
+            conn.execute(insert(issue_hours).values(issue=1, source=source, task="t", hour=hour))
+
+    store.write(write)
+    retention.prune(store, NOW, 30, UNLIMITED)
+    with store.read() as conn:
+        left = conn.exec_driver_sql("SELECT source, hour FROM issue_hours ORDER BY source").all()
+    assert [tuple(row) for row in left] == [("a", old + 5), ("b", old + 1)]
+
+
 @pytest.mark.parametrize(
     ("state", "settled_days_ago", "goes"),
     [

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from rsi.web.routes import about, control, events, fixes, health, issues, metrics, policy
+from rsi.web.routes import about, control, events, fixes, health, incidents, issues, metrics, policy
 from rsi.web.table import Entry
 
 ENTRIES: Final[tuple[Entry, ...]] = (
     *health.ENTRIES,
     *issues.ENTRIES,
+    *incidents.ENTRIES,
     *fixes.ENTRIES,
     *policy.ENTRIES,
     *events.ENTRIES,

@@ -54,7 +54,8 @@ async def _frames(stream: Stream) -> AsyncIterator[bytes]:
 
 ENTRIES: Final = (
     Entry(
-        "GET", "/v1/events", "Server-Sent Events: outcome, issue, fix, verdict, health. Slow clients are dropped.",
+        "GET", "/v1/events",
+        "Server-Sent Events: outcome, issue, incident, fix, verdict, health. Slow clients are dropped.",
         _events, kind="text/event-stream", also=(503,),
     ),
 )  # fmt: skip

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from rsi.errors import InvalidInputError
-from rsi.model import Issue
+from rsi.model import Issue, IssueInFull
 from rsi.store import issues
 from rsi.web.answer import ok
 from rsi.web.context import Context, context_of
@@ -38,9 +38,9 @@ async def _one(request: Request) -> Response:
     return ok(await asyncio.to_thread(_read_one, context_of(request), request.path_params["id"]))
 
 
-def _read_one(context: Context, ident: str) -> Issue:
+def _read_one(context: Context, ident: str) -> IssueInFull:
     with context.store.read() as conn:
-        return issues.get_issue(conn, ident)
+        return issues.in_full(conn, ident)
 
 
 async def _set_state(request: Request) -> Response:
@@ -79,8 +79,9 @@ ENTRIES: Final = (
           level=Level.PRIVILEGED, body={"a": str, "b": str}, answers=Issue, also=(404, 409, 422)),
     Entry("POST", "/v1/issues/split", "Take an issue apart into its templates, for ever.", _split,
           level=Level.PRIVILEGED, body={"id": str}, answers={"issues": list[Issue]}, also=(404, 409, 422)),
-    Entry("GET", "/v1/issues/{id}", "One issue; the id of a merged one gives what it went into.", _one,
-          answers=Issue, also=(404,)),
+    Entry("GET", "/v1/issues/{id}",
+          "One issue, with what is possibly related to it; the id of a merged one gives what it went into.", _one,
+          answers=IssueInFull, also=(404,)),
     Entry("POST", "/v1/issues/{id}/state", "Set the state by hand: ongoing, resolved or ignored.", _set_state,
           level=Level.PRIVILEGED, body={"state": str}, answers=Issue, also=(404, 409, 422)),
 )  # fmt: skip

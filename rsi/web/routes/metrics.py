@@ -14,7 +14,7 @@ from starlette.responses import Response
 from rsi import clock
 from rsi.analyze import health
 from rsi.model import Health
-from rsi.store import counts, rollups
+from rsi.store import correlations, counts, rollups
 from rsi.store.rollups import ScopeTotals
 from rsi.web.context import Context, context_of
 from rsi.web.table import Entry
@@ -37,11 +37,17 @@ def _stored(context: Context) -> list[str]:
     with context.store.read() as conn:
         issues, fixes = counts.issues_by_state(conn), counts.fixes_by_state(conn)
         found = health.read(conn, context.config, clock.now())
+        incidents = correlations.count_by_state(conn)
         scopes = rollups.scopes(conn, int(clock.now() // 3600) - _HOURS)
     return [
         *_family("rsi_tasks_day", "Final tasks of the last 24 hours.", _tasks(scopes, "n")),
         *_family("rsi_tasks_failed_day", "Final tasks of the last 24 hours that failed.", _tasks(scopes, "failed")),
         *_family("rsi_issues", "Issues by state.", ((_label(state=state), n) for state, n in sorted(issues.items()))),
+        *_family(
+            "rsi_incidents",
+            "Issues that move together, by state.",
+            ((_label(state=state), n) for state, n in sorted(incidents.items())),
+        ),
         *_family("rsi_fixes", "Fixes by state.", ((_label(state=state), n) for state, n in sorted(fixes.items()))),
         *_health(found),
     ]

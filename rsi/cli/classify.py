@@ -1,0 +1,235 @@
+"""`rsi classify`, the dry run of analysis: rules, then prototypes, then what belongs together; nothing is stored."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
+
+import click
+import msgspec
+
+from rsi import rules
+from rsi.cli.options import Place, place
+from rsi.errors import WorkerError
+from rsi.model import Category, Fingerprint
+
+if TYPE_CHECKING:  # loaded when they are needed
+    from sqlalchemy import Connection
+
+    from rsi.worker import Resemblance
+
+REMEMBERED: Final = 1 << 15
+"""Lines that are answered again without masking them: a log repeats itself."""
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """`error` as an outcome may have it."""
+
+    message: str | None = None
+    type: str | None = None
+    status: int | None = None
+
+
+class Text(msgspec.Struct, frozen=True):
+    """One line of input: what `classify` takes; `error` is another word for `text`, or an outcome's object."""
+
+    text: str | None = None
+    error: str | Failed | None = None
+    error_type: str | None = None
+    status: int | None = None
+    provider: str | None = None
+
+    def flat(self) -> Text:
+        """The same with `text`, `error_type` and `status` taken from `error` where they are not said."""
+        error = self.error if isinstance(self.error, Failed) else Failed(message=self.error)
+        return Text(
+            text=self.text or error.message or "",
+            error_type=self.error_type or error.type,
+            status=self.status if self.status is not None else error.status,
+            provider=self.provider,
+        )
+
+
+class Classified(msgspec.Struct, frozen=True):
+    """One line of output. `cluster`: an issue of this home, or `new-<fingerprint>` of its first member."""
+
+    category: str
+    confidence: float
+    by: str
+    fingerprint: str
+    template: str
+    cluster: str
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """The answer to a line that cannot be read, in its place."""
+
+    error: str
+
+
+class _Known(NamedTuple):
+    """What was found out about one template with one type, status and provider."""
+
+    category: Category
+    mark: Fingerprint
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@place
+def classify(place: Place, files: tuple[str, ...]) -> None:
+    """What would these errors be? JSONL in, JSONL out, in order; nothing is stored.
+
+    Each line is a JSON string, or an object with text (or error), error_type, status, provider. The answer is
+    category, confidence, by (rule:ID, prototype, or none), fingerprint, template, cluster: the issue that this home has
+    for it, else new-FINGERPRINT of the first line that belongs with it. A line that cannot be read is answered by
+    {"error": …} in its place, and the exit code is 1. Input is read to its end first. Rules decide; only where
+    they are not sure the analysis worker is started to compare with prototypes.
+
+    \b
+    Example:
+      echo '"429 Too Many Requests"' | rsi classify -
+    """
+    dry = _Dry(place)
+    lines = [dry.take(found) if isinstance(found, Text) else found for found in _texts(files)]
+    answers = dry.answers()
+    for line in lines:
+        click.echo(msgspec.json.encode(answers[line] if isinstance(line, int) else line))
+    if any(isinstance(line, Refused) for line in lines):
+        click.get_current_context().exit(1)
+
+
+class _Dry:
+    """Takes lines one by one, answers them all at once.
+
+    As in the pipeline, the first text of a template (with a type, status and provider) decides its category.
+    """
+
+    def __init__(self, place: Place) -> None:
+        from rsi.classify import for_home
+        from rsi.redact import Redactor
+
+        self._place = place
+        self._decide = for_home(place.home.path)
+        self._redact = Redactor(place.config.redact.extra).text
+        self._known: list[_Known] = []
+        self._numbers: dict[tuple[object, ...], int] = {}
+        self.take = lru_cache(REMEMBERED)(self._take)
+
+    def _take(self, found: Text) -> int:
+        """The number of its answer."""
+        from rsi.analyze import fingerprint
+
+        text = self._redact(found.text or "")
+        mark = fingerprint(text, found.error_type)
+        key = (mark.hash, found.error_type, found.status, found.provider)
+        number = self._numbers.get(key)
+        if number is None:
+            number = self._numbers[key] = len(self._known)
+            self._known.append(_Known(self._decide(text, *key[1:]), mark))
+        return number
+
+    def answers(self) -> list[Classified]:
+        """By number."""
+        from rsi.cli.show import reading
+
+        with reading(self._place) as conn:
+            self._remember(conn)
+            self._compare()
+            clusters = _clusters(conn, self._known)
+        return [
+            Classified(
+                one.category.name, one.category.confidence, one.category.by, one.mark.hash, one.mark.template,
+                clusters[one.category.name, one.mark.hash],
+            )
+            for one in self._known
+        ]  # fmt: skip
+
+    def _remember(self, conn: Connection | None) -> None:
+        """What this home's prototypes have decided already."""
+        from rsi.analyze.prototype import remembered
+        from rsi.store import recategorize
+
+        there = (
+            recategorize.of_hashes(conn, {self._known[at].mark.hash for at in self._open()}) if conn is not None else {}
+        )
+        for at in self._open():
+            found = there.get(self._known[at].mark.hash)
+            if found is not None:
+                self._known[at] = self._known[at]._replace(category=remembered(found))
+
+    def _compare(self) -> None:
+        """What no rule decides for sure, with the prototypes, in a worker; if that fails it stays as it is."""
+        from rsi.analyze.prototype import decide, subject
+
+        asked = self._open()
+        if not asked:
+            return
+        texts = [subject(one.mark.template, one.mark.error_type) for one in map(self._known.__getitem__, asked)]
+        try:
+            reply = _resemblance(self._place, texts)
+        except WorkerError as error:
+            click.echo(f"rsi: {len(asked)} texts stay as rules left them, no prototype was asked: {error}", err=True)
+            return
+        for at, text, like in zip(asked, texts, reply.found, strict=True):
+            choice = decide(text, like, self._known[at].category.name)
+            if choice is not None:
+                self._known[at] = self._known[at]._replace(category=choice.category)
+
+    def _open(self) -> list[int]:
+        from rsi.analyze.prototype import BY, open_to
+
+        return [at for at, one in enumerate(self._known) if one.category.by != BY and open_to(one.category)]
+
+
+def _resemblance(place: Place, texts: Sequence[str]) -> Resemblance:
+    from rsi.worker import Worker
+
+    with Worker(env={"RSI_WORKER_AWAITED": "1"}) as worker:
+        return worker.resemble(texts, rules.load_prototypes([place.home.rules]))
+
+
+def _clusters(conn: Connection | None, known: Sequence[_Known]) -> dict[tuple[str, str], str]:
+    """(category, hash) → the home's issue, that of something it belongs with, or a name after the first such."""
+    from rsi.analyze.cluster import Item
+    from rsi.analyze.grouping import group
+    from rsi.store import fingerprints
+
+    distinct = {(one.category.name, one.mark.hash): one.mark for one in known}
+    keys = list(distinct)
+    home = {key: f"i{one.cluster}" for key, one in fingerprints.find(conn, keys).items()} if conn is not None else {}
+    items = [Item(str(at), key[0], distinct[key].template, distinct[key].error_type) for at, key in enumerate(keys)]
+    named: dict[tuple[str, str], str] = {}
+    for together in group(items):
+        members = [keys[at] for at in sorted(map(int, together.ids))]
+        name = next((home[key] for key in members if key in home), f"new-{members[0][1]}")
+        named |= {key: home.get(key, name) for key in members}
+    return named
+
+
+def _texts(files: Iterable[str]) -> Iterator[Text | Refused]:
+    for name in files:
+        if name == "-":
+            yield from _lines(name, io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", errors="replace"))
+        else:
+            with Path(name).open(encoding="utf-8-sig", errors="replace") as file:
+                yield from _lines(name, file)
+
+
+def _lines(name: str, file: TextIO) -> Iterator[Text | Refused]:
+    for number, line in enumerate(file, start=1):
+        if not line.strip():
+            continue
+        try:
+            found = _READ.decode(line)
+        except msgspec.DecodeError as error:
+            yield Refused(f"{name}:{number}: expected a JSON string or an object with `text`: {error}")
+            continue
+        yield Text(text=found) if isinstance(found, str) else found.flat()
+
+
+_READ: Final = msgspec.json.Decoder(str | Text)

@@ -1,0 +1,296 @@
+"""A template gets another category: its issue and its counters follow, in the caller's transaction.
+
+What prototypes have decided before is left alone, so that everything may be repeated. An issue keeps its id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from sqlalchemy import Connection, case, func, select, update
+
+from rsi import clock
+from rsi.classify import severity
+from rsi.model import CATEGORIES
+from rsi.store import fingerprints as templates
+from rsi.store import issue_rows, journal, merges, meta, rollups
+from rsi.store.engine import project
+from rsi.store.fingerprints import Interned, Key
+from rsi.store.issue_rows import HourRow
+from rsi.store.rollups import RollupDelta
+from rsi.store.schema import clusters, decisions, fingerprints
+from rsi.store.titles import prefixed
+
+UNKNOWN: Final = "unknown"
+#: `classified_by` of what no rule decided …
+BY: Final = "prototype"
+#: … and its end where a rule decided the same for a text that came with more facts (a status, a provider).
+AND_BY: Final = ", prototype"
+#: How the template of an outcome begins that failed without a word: there is nothing to compare.
+SILENT: Final = "no error text from"
+#: Issues whose category is new and whose fixes were not planned yet: survives a crash between the two.
+UNPLANNED: Final = "recategorised"
+_ASKED: Final = "prototypes_asked"
+_CHUNK: Final = 400  # hashes per statement
+
+
+class Open(NamedTuple):
+    """A template that no rule decides for sure."""
+
+    id: int
+    template: str
+    error_type: str | None
+    category: str
+
+
+class Answer(NamedTuple):
+    """The category of a template and why."""
+
+    category: str
+    why: str
+
+
+class Recategorized(NamedTuple):
+    """An issue (its public id) with its new category and title."""
+
+    issue: str
+    category: str
+    title: str
+
+
+def unasked(conn: Connection, key: str, weak: Collection[str], limit: int) -> list[Open]:
+    """The next templates with words that were not compared with the prototypes called `key`, oldest first.
+
+    Args:
+        conn: reads only.
+        key: of the prototypes and the rules.
+        weak: the `classified_by` of rules that may be overruled.
+        limit: at most so many.
+    """
+    asked = meta.get(conn, _ASKED, {})
+    after = asked.get("up_to", 0) if asked.get("key") == key else 0
+    query = (
+        select(fingerprints.c.id, fingerprints.c.template, fingerprints.c.error_type, fingerprints.c.category)
+        .where(
+            fingerprints.c.project == project(conn),
+            fingerprints.c.id > after,
+            (fingerprints.c.category == UNKNOWN) | fingerprints.c.classified_by.in_(sorted(weak)),
+            fingerprints.c.template.not_like(f"{SILENT}%"),
+        )
+        .order_by(fingerprints.c.id)
+        .limit(limit)
+    )
+    return [Open(*row) for row in conn.execute(query)]
+
+
+def asked(conn: Connection, key: str, up_to: int) -> None:
+    """Templates up to this id were compared with the prototypes called `key`: write it beside their answers."""
+    meta.put(conn, _ASKED, {"key": key, "up_to": up_to})
+
+
+def of_hashes(conn: Connection, hashes: Collection[str]) -> dict[str, str]:
+    """Hash → category, of those that prototypes decided: later texts of such a template belong there too."""
+    found: dict[str, str] = {}
+    ordered = sorted(hashes)
+    for start in range(0, len(ordered), _CHUNK):
+        query = (
+            select(fingerprints.c.hash, fingerprints.c.category, fingerprints.c.classified_by)
+            .where(
+                fingerprints.c.project == project(conn),
+                fingerprints.c.category.in_(CATEGORIES),  # so that the unique index finds them
+                fingerprints.c.hash.in_(ordered[start : start + _CHUNK]),
+            )
+            .order_by(fingerprints.c.id.desc())
+        )
+        found |= {row.hash: row.category for row in conn.execute(query) if by_prototype(row.classified_by)}
+    return found
+
+
+def by_prototype(classified_by: str) -> bool:
+    """Whether prototypes had a word in it."""
+    return classified_by == BY or classified_by.endswith(AND_BY)
+
+
+def confirm(conn: Connection, decided: Mapping[int, str]) -> None:
+    """Rules decide now what prototypes had decided (template → the rule's word): it is theirs as well."""
+    for key, by in decided.items():
+        conn.execute(update(fingerprints).where(fingerprints.c.id == key).values(classified_by=by + AND_BY))
+
+
+def recategorize(conn: Connection, answers: Mapping[int, Answer]) -> list[Recategorized]:
+    """Give templates (by id) their category; the issues that changed.
+
+    An issue takes the category of its oldest template; templates that differ from it leave for an issue of their own.
+    What a person has merged stays together: it takes the one category that was named, and stays as it is if two were.
+    """
+    found = templates.by_id(conn, answers)
+    homes = {
+        one.cluster
+        for one in found.values()
+        if one.category != answers[one.id].category and not by_prototype(one.classified_by)
+    }
+    changed: list[Recategorized] = []
+    for cluster in sorted(homes):
+        changed += _recategorize(conn, cluster, answers)
+    if changed:
+        waiting = {*meta.get(conn, UNPLANNED, []), *(one.issue for one in changed)}
+        meta.put(conn, UNPLANNED, sorted(waiting))
+    return changed
+
+
+def _recategorize(conn: Connection, cluster: int, answers: Mapping[int, Answer]) -> list[Recategorized]:
+    held = templates.of_cluster(conn, cluster)
+    wanted = _agreed(_tied(conn, [one.id for one in held]), answers)
+    parts: dict[str, list[Interned]] = {}
+    for one in held:
+        parts.setdefault(wanted[one.id].category if one.id in wanted else one.category, []).append(one)
+    (first, staying), *others = parts.items()
+    changed = []
+    for category, leaving in others:
+        made = _part(conn, cluster, staying, leaving)
+        changed += _name(conn, made, category, leaving, wanted)
+    return _name(conn, cluster, first, staying, wanted) + changed
+
+
+def _tied(conn: Connection, ids: Sequence[int]) -> list[list[int]]:
+    """The templates in groups that a person has merged; most are alone."""
+    root = {key: key for key in ids}
+    pairs = conn.execute(
+        select(decisions.c.a, decisions.c.b).where(
+            decisions.c.project == project(conn), decisions.c.same.is_(True), decisions.c.a.in_(ids)
+        )
+    )
+    for a, b in pairs:
+        if b in root:
+            old, new = root[b], root[a]
+            root = {key: new if at == old else at for key, at in root.items()}
+    groups: dict[int, list[int]] = {}
+    for key, at in root.items():
+        groups.setdefault(at, []).append(key)
+    return list(groups.values())
+
+
+def _agreed(groups: Iterable[Sequence[int]], answers: Mapping[int, Answer]) -> dict[int, Answer]:
+    wanted: dict[int, Answer] = {}
+    for group in groups:
+        named = [answers[key] for key in group if key in answers]
+        if len({one.category for one in named}) == 1:
+            wanted |= {key: answers.get(key, named[0]._replace(why=merges.BY_PERSON)) for key in group}
+    return wanted
+
+
+def _part(conn: Connection, cluster: int, staying: Sequence[Interned], leaving: Sequence[Interned]) -> int:
+    """Leave for a cluster of their own; its number."""
+    category = leaving[0].category
+    made = templates.found_clusters(conn, [category], clock.now())[category][0]
+    templates.move(conn, [one.id for one in leaving], made)
+    row = issue_rows.load(conn, [cluster]).get(cluster)
+    if row is not None:
+        merges.divide(conn, row, made, staying, leaving, why=f"another category than {row.ref}")
+    return made
+
+
+def _name(
+    conn: Connection, cluster: int, category: str, held: Sequence[Interned], wanted: Mapping[int, Answer]
+) -> list[Recategorized]:
+    """Everything of one cluster follows to its category, and into the issue that this template has there already."""
+    before = held[0].category
+    if category == before:
+        return []
+    rivals = templates.find(conn, [(category, one.hash) for one in held])
+    for one in held:
+        _name_template(conn, one, category, wanted[one.id].why, rivals)
+    conn.execute(update(clusters).where(clusters.c.id == cluster).values(category=category))
+    row = issue_rows.load(conn, [cluster]).get(cluster)
+    if row is None:
+        return []
+    _shift(conn, issue_rows.hours(conn, [cluster], 0), before, category)
+    row.category, row.severity, row.title = category, severity(category), prefixed(category, row.title)
+    row.why = wanted[held[0].id].why
+    issue_rows.save(conn, [row])
+    journal.append(
+        conn, "daemon", "issue.recategorised", row.ref,
+        {"before": before, "after": category, "by": BY, "templates": [one.id for one in held]},
+    )  # fmt: skip
+    for rival in rivals.values():
+        merges.auto_merge(conn, cluster, rival.cluster, "same template")
+    row = issue_rows.load(conn, [cluster])[cluster]
+    return [Recategorized(row.ref, category, row.title)]
+
+
+def _name_template(conn: Connection, one: Interned, category: str, why: str, rivals: Mapping[Key, Interned]) -> None:
+    """Its vector goes: it has to find its neighbours anew.
+
+    Where the category has this template already, that one is where later texts go, and this one keeps what it has
+    under a hash that no text has.
+    """
+    rival = rivals.get((category, one.hash))
+    if rival is not None and not by_prototype(rival.classified_by):
+        values = {"classified_by": rival.classified_by + AND_BY}
+        conn.execute(update(fingerprints).where(fingerprints.c.id == rival.id).values(values))
+    conn.execute(
+        update(fingerprints)
+        .where(fingerprints.c.id == one.id)
+        .values(
+            category=category,
+            hash=one.hash if rival is None else f"{one.hash}:{one.id}",
+            classified_by=BY,
+            why=why,
+            model=None,
+            vector=None,
+        )
+    )
+
+
+def _shift(conn: Connection, hours: Iterable[HourRow], before: str, after: str) -> None:
+    """The counters by category, as `analyze.write` made them."""
+    for sign, name in ((-1, before), (1, after)):
+        rollups.add(
+            conn,
+            (
+                RollupDelta(
+                    hour.source, hour.task, name, hour.hour,
+                    n=sign * hour.tasks_failed, failed=sign * hour.tasks_failed,
+                    steps=sign * (hour.n - hour.tasks_failed),
+                )
+                for hour in hours
+            ),
+        )  # fmt: skip
+
+
+def unplanned(conn: Connection) -> dict[int, dict[tuple[str, str], int]]:
+    """Issues whose category is new and whose fixes were not planned yet → failures per (source, task)."""
+    found: dict[int, dict[tuple[str, str], int]] = {}
+    for key, row in issue_rows.load(conn, [issue_rows.number(ref) for ref in meta.get(conn, UNPLANNED, [])]).items():
+        scopes = found.setdefault(key, {})
+        for hour in issue_rows.hours(conn, [row.id], 0):
+            scopes[hour.source, hour.task] = scopes.get((hour.source, hour.task), 0) + hour.n
+    return found
+
+
+def planned(conn: Connection, issues: Collection[int]) -> None:
+    """These issues were handed to planning."""
+    if issues:
+        left = [ref for ref in meta.get(conn, UNPLANNED, []) if issue_rows.number(ref) not in issues]
+        meta.put(conn, UNPLANNED, left)
+
+
+def resting_on(conn: Connection, source: str, task: str, categories: Collection[str], since_hour: int) -> float:
+    """How many unrecovered failures of a scope have one of these categories by prototypes alone.
+
+    Issues that hold both kinds count by the share of their templates' failures.
+    """
+    alone = func.sum(case((fingerprints.c.classified_by == BY, fingerprints.c.n), else_=0))
+    query = (
+        select(fingerprints.c.cluster, alone, func.sum(fingerprints.c.n))
+        .where(fingerprints.c.project == project(conn), fingerprints.c.category.in_(categories))
+        .group_by(fingerprints.c.cluster)
+        .having(alone > 0)
+    )
+    share = {cluster: float(mine / whole) for cluster, mine, whole in conn.execute(query)}
+    return sum(
+        hour.unrecovered * share[hour.issue]
+        for hour in issue_rows.hours(conn, share, since_hour)
+        if (hour.source, hour.task) == (source, task)
+    )

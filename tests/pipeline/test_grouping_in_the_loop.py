@@ -1,0 +1,97 @@
+"""One fault in several wordings is one issue, before any model is asked; what a person said wins and survives."""
+
+from __future__ import annotations
+
+import pytest
+from loop_kit import Loop, hand_clock
+
+from rsi.pipeline import Pipeline
+from rsi.store import Store, issues, merges
+from rsi.worker import Worker
+
+HOSTS = [f"interface eth{n} of the pump is down" for n in range(4)]
+NAMES = [
+    f"session of {name} was rolled back by the pump"
+    for name in ("anna", "bert", "carl", "dora", "emil", "olga", "gina")
+]
+
+
+class Home(Loop):
+    """A `Loop` whose pipeline has a worker that is never started by itself."""
+
+    def open(self) -> None:
+        self.store = Store.open(self.home.store_url(self.config))
+        self.pipeline = Pipeline(self.home, self.config, self.store, Worker(env={"RSI_EMBEDDER": "ngram"}))
+        self.pipeline._clusters.begin = lambda: None
+        self.use(self.rules)
+
+    def say(self, *texts: str) -> None:
+        self.send(*(self.item(error={"message": text}, success=False) for text in texts))
+        self.pipeline.cycle()
+
+    def group(self) -> int:
+        return self.pipeline._clusters._grouped()
+
+    def ids(self) -> list[str]:
+        with self.store.read() as conn:
+            return sorted(one.id for one in issues.list_issues(conn)[0])
+
+
+@pytest.fixture
+def home(tmp_path):
+    with hand_clock():
+        made = Home(tmp_path)
+        yield made
+        made.close()
+
+
+def test_wordings_of_one_fault_become_the_oldest_issue_which_says_why(home):
+    home.say(*NAMES)
+    assert len(home.ids()) == len(NAMES)
+    assert home.group() == len(NAMES) - 1
+    assert home.ids() == ["i1"]
+    with home.store.read() as conn:
+        one = issues.get_issue(conn, "i1")
+        assert issues.get_issue(conn, "i7").id == "i1"
+    assert one.frequency == len(NAMES)
+    assert "the same but for 1 value" in one.why
+    assert home.group() == 0
+
+
+def test_a_later_one_joins_and_a_restart_remembers(home):
+    home.say(*NAMES)
+    home.group()
+    home.restart()
+    home.say("session of hugo was rolled back by the pump", "the pump exploded")
+    assert len(home.ids()) == 3
+    home.group()
+    assert home.ids() == ["i1", "i9"]
+
+
+def test_what_a_crash_left_apart_is_joined_after_the_start(home):
+    home.say(*NAMES)
+    home.restart()
+    assert home.group() == len(NAMES) - 1
+
+
+def test_what_a_person_split_stays_split_after_restarts_and_newcomers(home):
+    home.say(*NAMES)
+    home.group()
+    with home.store.read() as conn:
+        held = [one.id for one in merges.templates.of_cluster(conn, 1)]
+    made = home.store.write(lambda conn: merges.split(conn, "i1", "person:test", fingerprint=held[2])).made
+    for _ in range(2):
+        home.restart()
+        home.say(f"session of nina{_} was rolled back by the pump")
+        home.group()
+        assert made in home.ids()
+        with home.store.read() as conn:
+            assert next(one.id for one in merges.templates.of_cluster(conn, int(made[1:]))) == held[2]
+
+
+def test_silent_failures_of_many_tasks_stay_apart(home):
+    home.send(*(home.item(task=f"task-{name}", success=False) for name in "abcdefgh"))
+    home.pipeline.cycle()
+    before = len(home.ids())
+    home.group()
+    assert len(home.ids()) == before > 1

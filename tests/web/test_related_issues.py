@@ -1,0 +1,28 @@
+"""What may be the same as an issue, over HTTP."""
+
+from __future__ import annotations
+
+from rsi.store import related
+from rsi.store.related import Near
+
+BROKE = [
+    {"task": "api", "source": "s", "success": False, "error": {"type": kind, "message": f"the {kind} broke"}}
+    for kind in ("PumpError", "SoupError")
+]
+
+
+def test_one_issue_has_what_is_related_and_a_list_does_not(daemon):
+    assert daemon.http.post("/v1/outcomes", json=BROKE).status_code == 202
+    daemon.pipeline.cycle()
+    assert daemon.http.get("/v1/issues/i1").json()["related"] == []
+    daemon.store.write(lambda conn: related.put(conn, {2: [Near(1, 0.75, "other class")]}))
+    one = daemon.http.get("/v1/issues/i1").json()
+    listed = daemon.http.get("/v1/issues").json()["issues"]
+    assert one.pop("related") == [
+        {"issue": "i2", "title": listed[1]["title"], "category": listed[1]["category"], "cosine": 0.75,
+         "why": "other class"}
+    ]  # fmt: skip
+    assert one == listed[0]
+    assert daemon.http.post("/v1/issues/merge", json={"a": "i1", "b": "i2"}, headers=daemon.boss).status_code == 200
+    assert daemon.http.get("/v1/issues/i2").json()["related"] == []
+    assert "related" in daemon.http.get("/openapi.json").text
