@@ -262,7 +262,7 @@ def cycles(folder: Path, child: Watched, total: int, templates: int) -> list[dic
                 stored = step
             told: dict[str, float] = {"stored": stored, "fill_s": time.perf_counter() - at}
             told["look_ms"] = took_ms(place.pipeline._correlating.run)  # after it none is due for a minute
-            known = min(templates, max(target // 10, 1))
+            known = min(templates, max(int(total * LEVELS[0]) // 10, 1))  # seen since the first level
             for name, new in (("idle_ms", 0), ("one_ms", 1), ("many_ms", NEW)):
                 took = []
                 for _ in range(CYCLES):

@@ -64,6 +64,7 @@ class Clustering:
         self._relating = Relating(store, worker, self._seed)
         self._owes = True
         self._lock = threading.Lock()
+        self._one = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
 
@@ -87,7 +88,14 @@ class Clustering:
             self.begin()
 
     def run(self) -> int:
-        """The same in this thread, until nothing is left; the number of clusters that were merged."""
+        """The same in this thread, until nothing is left; the number of clusters that were merged.
+
+        Waits for another thread that is at it.
+        """
+        with self._one:
+            return self._run()
+
+    def _run(self) -> int:
         merged = named = 0
         self._owes = False
         try:

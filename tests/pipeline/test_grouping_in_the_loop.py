@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 from loop_kit import Loop, hand_clock
 
@@ -95,3 +98,24 @@ def test_silent_failures_of_many_tasks_stay_apart(home):
     before = len(home.ids())
     home.group()
     assert len(home.ids()) == before > 1
+
+
+def test_two_that_cluster_at_once_take_turns(home, monkeypatch):
+    inside: list[int] = []
+    most: list[int] = []
+    clusters = home.pipeline._clusters
+    monkeypatch.setattr(clusters, "_new", lambda: _enter(inside, most))
+    threads = [threading.Thread(target=clusters.run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1] * 4
+
+
+def _enter(inside: list[int], most: list[int]) -> tuple[int, int]:
+    inside.append(1)
+    time.sleep(0.02)
+    most.append(len(inside))
+    inside.pop()
+    return 0, 0
