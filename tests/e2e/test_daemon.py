@@ -45,7 +45,9 @@ def test_a_dropped_file_becomes_an_issue_and_health(up):
     ]
     (daemon.inbox / "runs.jsonl").write_text("\n".join(map(json.dumps, lines)))
     issues = daemon.until(lambda: daemon.http.get("/v1/issues?category=rate_limit").json()["issues"])
-    daemon.until(lambda: daemon.http.get("/v1/issues?category=rate_limit").json()["issues"][0]["frequency"] == 20)
+    daemon.until(
+        lambda: 20 in [one["frequency"] for one in daemon.http.get("/v1/issues?category=rate_limit").json()["issues"]]
+    )
     assert issues[0]["sources"] == ["files"]
     assert daemon.http.get("/health").json()["sources"]["files"]["state"] == "unhealthy"
     patterns = daemon.http.get("/patterns").json()
@@ -63,7 +65,7 @@ def test_failures_without_a_live_client_become_one_proposal_file(up):
     assert any("live client" in rail for fix in fixes for rail in fix["rails"])
     files = daemon.until(lambda: list((daemon.home / "proposals").glob("*.md")))
     daemon.http.post("/v1/outcomes", json=items)
-    daemon.until(lambda: daemon.http.get("/v1/issues").json()["issues"][0]["frequency"] == 40)
+    daemon.until(lambda: 40 in [one["frequency"] for one in daemon.http.get("/v1/issues").json()["issues"]])
     assert len(list((daemon.home / "proposals").glob("*.md"))) == len(files)
     assert "rsi approve" in files[0].read_text()
 
@@ -132,4 +134,4 @@ def test_after_kill_nine_it_goes_on_where_it_was(up):
     again = up()
     repeated = {"accepted": 0, "duplicates": 50, "rejected": [], "ids": [item["id"] for item in items]}
     assert again.http.post("/v1/outcomes", json=items).json() == repeated
-    again.until(lambda: again.http.get("/v1/issues").json()["issues"][0]["frequency"] == 25)
+    again.until(lambda: [one["frequency"] for one in again.http.get("/v1/issues").json()["issues"]] == [25])

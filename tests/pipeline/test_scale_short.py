@@ -39,7 +39,10 @@ def child(scale):
 def test_a_worker_killed_inside_a_request_loses_nothing_and_is_restarted(scale, child, tmp_path):
     child.embed(["the first request is not the one that is struck"])
     told = scale.kills(tmp_path, child, 80, scale.SHORT_PLAN)
-    assert told["ok"], told
+    # where the kill struck depends on the machine; that nothing is lost does not
+    assert told["stored"] == told["in_an_issue"] == told["counted"] == told["sent"], told
+    assert (told["without_vector"], told["quarantined"], told["behind"], told["alive"]) == (0, 0, 0, True), told
+    assert told["restarts"] >= 1, told
     assert told["pairs_unlike_undisturbed"] == 0, told
 
 
