@@ -71,7 +71,7 @@ def _once() -> Classifier:
 
 
 def _builtin() -> Classifier:
-    """The built-in rules, loaded by the first thread that asks (some 0.3 s of CPU) while the others wait for it."""
+    """The built-in rules, loaded by the first thread that asks (some 0.6 s of CPU) while the others wait for it."""
     with _loading:
         return _once()
 

@@ -30,23 +30,31 @@ class Grouping:
         self._grouper = Grouper(apart=self._apart)
         self._last = 0
         self._again: set[int] = set()
+        self._owed: list[Join] = []
 
     def again(self, clusters: Collection[int]) -> None:
         """The templates of these clusters have another category now."""
         self._again.update(clusters)
 
     def once(self) -> int | None:
-        """The next templates: how many issues were merged; `None` if there are none."""
+        """The next templates: how many issues were merged; `None` if there are none.
+
+        Raises:
+            StoreError: the joins could not be written; the next call writes them.
+        """
         with self._store.read() as conn:
             new = fingerprints.since(conn, self._last, AT_ONCE)
             changed = [one for cluster in self._again for one in fingerprints.of_cluster(conn, cluster)]
             self._parted = merges.parted(conn)
-        if not new and not changed:
+        if not new and not changed and not self._owed:
             return None
         self._again.clear()
         self._last = max([self._last, *(one.id for one in new)])
-        joins = self._grouper.add(_item(one) for one in (*new, *changed) if not one.template.startswith(SILENT))
-        return self._store.write(lambda conn: _join(conn, joins)) if joins else 0
+        self._owed += self._grouper.add(_item(one) for one in (*new, *changed) if not one.template.startswith(SILENT))
+        joins = list(self._owed)
+        merged = self._store.write(lambda conn: _join(conn, joins)) if joins else 0
+        self._owed.clear()
+        return merged
 
     def _apart(self, one: str, other: str) -> bool:
         a, b = sorted((_number(one), _number(other)))

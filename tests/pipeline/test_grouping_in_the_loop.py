@@ -8,6 +8,7 @@ import time
 import pytest
 from loop_kit import Loop, hand_clock
 
+from rsi.errors import StoreError
 from rsi.pipeline import Pipeline
 from rsi.store import Store, issues, merges
 from rsi.worker import Worker
@@ -119,3 +120,18 @@ def _enter(inside: list[int], most: list[int]) -> tuple[int, int]:
     most.append(len(inside))
     inside.pop()
     return 0, 0
+
+
+def test_joins_that_could_not_be_written_are_written_later(home, monkeypatch):
+    home.say(*NAMES)
+
+    def full(_job):
+        raise StoreError("disk full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(home.store, "write", full)
+        with pytest.raises(StoreError, match="disk full"):
+            home.group()
+    assert len(home.ids()) == len(NAMES)
+    assert home.group() == len(NAMES) - 1
+    assert home.ids() == ["i1"]
