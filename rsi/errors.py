@@ -69,3 +69,19 @@ class HomeLockedError(RSIError):
 
 class WorkerError(RSIError):
     """The analysis worker died or could not start; the daemon goes on without similarity."""
+
+
+class SandboxError(RSIError):
+    """A sandbox cannot do what was asked; the command did not run."""
+
+
+class IsolationError(SandboxError):
+    """No back end here isolates what `require=` asks for: refused, never run with less. Names what is missing."""
+
+
+class LaunchError(SandboxError):
+    """A namespace, a mount or the filter could not be set up: the command never ran. Names the stage."""
+
+
+class MergeError(SandboxError):
+    """A change may not be written back (a link, `.git`, a path outside, a drifted base); names the path."""
