@@ -30,18 +30,20 @@ fast: $(READY)
 	$(BIN)/pytest -m 'not slow and not campaign'
 
 test: lint
-	$(BIN)/pytest
+	RSI_BWRAP=$$($(BIN)/python tests/sandbox/fetch_bubblewrap.py $(VENV)/bubblewrap) $(BIN)/pytest
 
 # The long forms: run before an issue is called done; CI runs their short forms as tests.
 campaigns: $(READY)
 	$(BIN)/python benchmarks/kill.py --kills 200
 	RSI_HOSTILE=2000 RSI_INBOX_KILLS=25 $(BIN)/pytest tests/web/test_hostile.py tests/adapters/test_inbox.py
+	RSI_SANDBOX_LONG=1 RSI_SANDBOX_EXAMPLES=200 $(BIN)/pytest tests/sandbox/test_overlay_model.py tests/sandbox/test_overlay_durable.py --timeout 3600
 	$(BIN)/python benchmarks/demo.py --seeds 20
 	$(BIN)/python benchmarks/verdict.py --long
 
 bench: $(READY)
 	$(BIN)/python benchmarks/peer.py
 	$(BIN)/python benchmarks/guard.py
+	$(BIN)/python benchmarks/sandbox.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

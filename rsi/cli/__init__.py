@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "state": "rsi.cli.act:state",
     "classify": "rsi.cli.classify:classify",
     "rules": "rsi.cli.rules:rules",
+    "sandbox": "rsi.cli.sandbox:sandbox",
     "doctor": "rsi.cli.maintain:doctor",
     "prune": "rsi.cli.maintain:prune",
 }

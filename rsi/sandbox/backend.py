@@ -21,11 +21,21 @@ class Box(Protocol):
 
     workspace: Path
 
+    @property
+    def store(self) -> Path:
+        """Where it is kept; what `Backend.open(reopen=…)` takes after the daemon died."""
+
     def run(self, command: Command) -> ExecResult:
         """Run to the end or to a limit; nothing it started is left when this returns.
 
         Raises:
             LaunchError: it could not be set up; the command never ran.
+        """
+
+    def interrupt(self) -> None:
+        """End the running command, if there is one, from another thread: its `run` returns `killed_by="closed"`.
+
+        The box stays open and usable. Nothing happens, and nothing is raised, when no command runs.
         """
 
     def checkpoint(self, label: str, *, durable: bool = False) -> Checkpoint:

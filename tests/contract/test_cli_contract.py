@@ -23,9 +23,10 @@ from rsi.cli import COMMANDS, cli, main
 
 NOW = {
     "init", "up", "demo", "observe", "ingest", "status", "health", "issues", "issue", "merge", "split", "fixes", "fix",
-    "approve", "reject", "rollback", "pause", "resume", "policy", "classify", "rules", "doctor", "prune",
+    "approve", "reject", "rollback", "pause", "resume", "policy", "classify", "rules", "sandbox",
+    "doctor", "prune",
 }  # fmt: skip
-LATER = ("sandbox", "connect", "disconnect", "hook", "run", "memory", "predict", "mcp")
+LATER = ("connect", "disconnect", "hook", "run", "memory", "predict", "mcp")
 READING = (
     ("status",), ("health",), ("issues",), ("incidents",), ("fixes",), ("policy",),
     ("doctor",),

@@ -1,0 +1,140 @@
+"""One order: makes the namespaces, says who the command is outside, waits, and tells the daemon.
+
+It says three things on the order's own socket: `started PID` with the init's pidfd; `ran`, or `failed` with the stage;
+`ended STATUS CPU_S MAX_RSS`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+
+from . import calls, idmap, init, mounts
+from .broken import BrokenError, Stage
+from .order import Order, read
+from .payload import READY
+from .privileges import GID, UID
+from .system import Builder
+
+#: stdin, stdout, stderr, the order, and the socket: what comes with an order.
+DESCRIPTORS = 5
+_LONGEST = 8192
+_KIB = 1024
+_FIRST_TO_GO = b"1000"
+
+
+def serve(descriptors: list[int]) -> None:
+    """Never returns."""
+    *standard, order, control = descriptors
+    channel = socket.socket(fileno=control)
+    try:
+        _Supervisor(channel, (standard[0], standard[1], standard[2])).run(read(order))
+    except BrokenError as error:
+        _tell(channel, b"failed\n" + error.encode())
+    except OSError as error:
+        _tell(channel, b"failed\n" + BrokenError("namespaces", error.errno or errno.EIO, repr(error)).encode())
+    finally:
+        os._exit(0)
+
+
+def _tell(channel: socket.socket, message: bytes) -> None:
+    try:
+        channel.send(message)
+    except BrokenPipeError:  # nobody waits any more: the init sees that by itself
+        return
+
+
+class _Supervisor:
+    def __init__(self, channel: socket.socket, standard: tuple[int, int, int]) -> None:
+        self._channel, self._standard = channel, standard
+        self._root_mode = os.geteuid() == 0
+
+    def run(self, order: Order) -> None:
+        calls.prctl(calls.PR_SET_PDEATHSIG, signal.SIGKILL)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        with Stage("namespaces", "be the first to go when memory runs out"):
+            _write("/proc/self/oom_score_adj", _FIRST_TO_GO)
+        user = self._prepare(order)
+        (go, let_go), (status, status_end), (account, account_end) = os.pipe(), os.pipe(), os.pipe()
+        pid = self._clone(order)
+        if pid == 0:
+            try:
+                for fd in (let_go, status, account):
+                    os.close(fd)
+                pipes = init.Pipes(go, status_end, account_end, self._channel.fileno(), self._standard)
+                init.run(order, pipes, built=self._root_mode)
+            finally:
+                os._exit(init.FAILED)
+        for fd in (go, status_end, account_end, *self._standard):
+            os.close(fd)
+        self._admit(order, pid, user)
+        os.write(let_go, b"g")
+        _tell(self._channel, _outcome(status))
+        _tell(self._channel, _end(pid, account))
+
+    def _prepare(self, order: Order) -> tuple[int, int]:
+        """Who the command is outside; as root also everything that needs root's eyes."""
+        with Stage("order", "enter the store"):
+            os.chdir(order.store)
+        if not self._root_mode:
+            return os.getuid(), os.getgid()
+        user = idmap.who(order)
+        with Stage("namespaces", "make a mount namespace"):
+            calls.call("unshare", calls.NEWNS)
+            mounts.make_private()
+            os.chdir(order.store)
+        base = idmap.workspace(order, user)
+        Builder(order, user).build(base)
+        return user
+
+    def _clone(self, order: Order) -> int:
+        flags = calls.NEWUSER | calls.NEWNS | calls.NEWUTS
+        for name, flag in (("network", calls.NEWNET), ("pid", calls.NEWPID), ("ipc", calls.NEWIPC)):
+            flags |= 0 if name in order.without else flag
+        with Stage("namespaces", "make the namespaces"):
+            return calls.clone(flags)
+
+    def _admit(self, order: Order, pid: int, user: tuple[int, int]) -> None:
+        """Before the init does anything: its groups, its names, and that the daemon can end it."""
+        for folder in order.cgroups:
+            with Stage("cgroup", "join a control group"):
+                _write(folder + b"/cgroup.procs", str(pid).encode())
+        with Stage("idmap" if self._root_mode else "namespaces", "say who the sandbox's user is"):
+            if not self._root_mode:
+                idmap.forbid_groups(pid)
+            idmap.write_maps(pid, (UID, GID), user)
+        with Stage("namespaces", "hand the sandbox over"):
+            descriptor = os.pidfd_open(pid)
+            socket.send_fds(self._channel, [f"started {pid}".encode()], [descriptor])
+            os.close(descriptor)
+
+
+def _outcome(status: int) -> bytes:
+    """What came through the status pipe until nobody holds its other end: execve closes the last one."""
+    said = b""
+    while part := os.read(status, _LONGEST):
+        said += part
+    if said == READY:
+        return b"ran"
+    return b"failed\n" + (
+        said or BrokenError("exec", errno.ECHILD, "the launcher was killed before the command began").encode()
+    )
+
+
+def _end(pid: int, account: int) -> bytes:
+    """How the init ended; what its children took, or, if it was killed before it could say, what is known of itself."""
+    _, how, used = os.wait4(pid, 0)
+    user, system, rss = used.ru_utime, used.ru_stime, used.ru_maxrss
+    if data := os.read(account, init.ACCOUNT.size):
+        user, system, rss = init.ACCOUNT.unpack(data)
+    return f"ended {init.shell_status(how)} {user + system} {rss * _KIB}".encode()
+
+
+def _write(path: str | bytes, content: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, content)
+    finally:
+        os.close(fd)

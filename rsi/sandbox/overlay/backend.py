@@ -1,0 +1,126 @@
+"""The `overlay` back end: namespaces of our own for every command, overlayfs layers for checkpoints. Linux only."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from rsi.errors import LaunchError, SandboxError
+from rsi.sandbox.launch import Zygote, layer_owner
+from rsi.sandbox.model import Command, Limits
+from rsi.sandbox.overlay import points, record
+from rsi.sandbox.overlay.box import Making, OverlayBox
+from rsi.sandbox.overlay.disk import Disk
+from rsi.sandbox.overlay.home import Home, home_of
+from rsi.sandbox.overlay.order import Launcher
+from rsi.sandbox.overlay.place import place
+from rsi.sandbox.overlay.points import Found
+from rsi.sandbox.overlay.record import Record
+
+_TRIAL: Final = Command(argv=("/bin/true",), env={}, limits=Limits(wall_s=10.0))
+
+
+class OverlayBackend:
+    """Makes boxes (`rsi.sandbox.backend.Backend`).
+
+    Args:
+        home: the folder for stores; None finds one that commands cannot see (`rsi.sandbox.overlay.place`).
+        disk: makes the changes to stores.
+        launcher: starts commands, given the store they belong to.
+    """
+
+    name: str = "overlay"
+
+    def __init__(
+        self, home: Path | None = None, *, disk: Disk | None = None, launcher: Callable[[Path], Launcher] = Zygote
+    ) -> None:
+        self._home, self._disk, self._launcher = home, disk or Disk(), launcher
+        self._homes: dict[Path, Home] = {}
+        self._swept: list[Home] = []
+
+    def __getstate__(self) -> dict[str, object]:
+        """What it was made with: the prober, another process, opens its own homes."""
+        return {**self.__dict__, "_homes": {}, "_swept": []}
+
+    def unavailable(self) -> str | None:
+        """Why it cannot be used here; found by running `/bin/true` in it. None when it can."""
+        if sys.platform != "linux":
+            return f"overlayfs and namespaces are Linux's; this is {sys.platform}"
+        with tempfile.TemporaryDirectory(prefix="rsi-trial-") as folder:
+            try:
+                box = self.open(Path(folder))
+            except (SandboxError, OSError) as error:
+                return str(error)
+            try:
+                ended = box.run(_TRIAL)
+            except LaunchError as error:
+                return str(error)
+            finally:
+                box.close()
+        return None if ended.ok else f"/bin/true ended with {ended.returncode}: {ended.stderr.strip()}"
+
+    def open(self, workspace: Path, *, readable: tuple[Path, ...] = (), reopen: Path | None = None) -> OverlayBox:
+        """A new box, or the one whose store is `reopen`, as it was at its last durable checkpoint.
+
+        Raises:
+            SandboxError: no such workspace or store, or its owner still lives.
+        """
+        folder = workspace.resolve()
+        if not folder.is_dir():
+            raise SandboxError(f"{workspace}: no such folder")
+        if reopen is not None:
+            return self._reopened(folder, reopen.resolve(), readable)
+        shown = (folder, *(path.resolve() for path in readable))
+        home = self._at(self._home or place(shown), shown)
+        about = Record(workspace=str(folder), readable=tuple(map(str, readable)))
+        box = OverlayBox(Making(home, self._launcher, layer_owner()), home.found(about), about, Found((), {}), ())
+        self._sweep_once(home)
+        return box
+
+    def drain(self, timeout_s: float | None = None) -> bool:
+        """Wait until what was thrown away is deleted, for who must not leave before; False when it took longer."""
+        return all(home.trash.background.drain(timeout_s) for home in self._homes.values())
+
+    def sweep(self) -> list[Path]:
+        """Clear what dead owners left where this back end puts its stores; what was removed."""
+        return self._at(self._home or place(()), ()).sweep()
+
+    def kept(self) -> list[Path]:
+        """What can be reopened there: boxes of dead owners that have durable checkpoints."""
+        return self._at(self._home or place(()), ()).kept()
+
+    def _reopened(self, workspace: Path, folder: Path, readable: tuple[Path, ...]) -> OverlayBox:
+        home = self._at(home_of(folder), ())
+        line = home.adopt(folder)
+        try:
+            kept = record.load(folder)
+            kept.check_workspace(workspace)
+            found = points.verified(line, kept)
+        except BaseException:
+            home.release(line)
+            raise
+        home.discard_volatile(line, kept)
+        if readable:
+            kept = msgspec.structs.replace(kept, readable=tuple(map(str, readable)))
+        chain = found.points[-1].chain if found.points else ()
+        box = OverlayBox(Making(home, self._launcher, layer_owner()), line, kept, found, chain)
+        self._sweep_once(home)
+        return box
+
+    def _at(self, path: Path, shown: tuple[Path, ...]) -> Home:
+        path = path.absolute()
+        if any(path.is_relative_to(folder) or folder.is_relative_to(path) for folder in shown):
+            raise SandboxError(f"{path}: would be visible to commands; keep stores outside of the workspace")
+        if path not in self._homes:
+            self._homes[path] = Home(path, self._disk)
+        return self._homes[path]
+
+    def _sweep_once(self, home: Home) -> None:
+        if home not in self._swept:
+            self._swept.append(home)
+            home.sweep()

@@ -1,0 +1,242 @@
+"""A sandbox as people use it: one copy-on-write view of a workspace, with checks around one back end's box."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self, overload
+
+from rsi.errors import InvalidInputError, SandboxError
+from rsi.sandbox import files
+from rsi.sandbox.backend import Backend, Box
+from rsi.sandbox.choose import AUTO, Chosen, choose
+from rsi.sandbox.merge.names import is_protected
+from rsi.sandbox.model import FOR_FIXES, Change, Checkpoint, ExecResult, Isolation, Limits
+from rsi.sandbox.patch import MAX_BYTES as MAX_PATCH_BYTES
+from rsi.sandbox.patch import patch
+from rsi.sandbox.request import checked_env, command, environment
+from rsi.sandbox.toolchain import path_for, readable_for
+
+
+class Sandbox:
+    """Run commands against a view of `workspace`; the workspace itself never changes. Use `create`, then `with`.
+
+    Every method raises `SandboxError` after `destroy`.
+    """
+
+    def __init__(self, box: Box, chosen: Chosen, env: Mapping[str, str]) -> None:
+        self._box = box
+        self._chosen = chosen
+        self._env = dict(env)
+
+    @classmethod
+    def create(
+        cls,
+        workspace: str | Path,
+        *,
+        backend: str | Backend = AUTO,
+        require: Isolation = FOR_FIXES,
+        readable: Sequence[str | Path] = (),
+        env: Mapping[str, str] | None = None,
+    ) -> Self:
+        """A new view.
+
+        Args:
+            workspace: an existing folder; shown inside at its own path.
+            backend: `auto` takes the best that meets `require`; or `overlay`, `bubblewrap`, `docker`, `seatbelt`,
+                `subprocess`.
+            require: what must be enforced. The default is what a fix may be checked with; `Isolation()` is nothing.
+            readable: folders outside to show read-only, beside the toolchain that is found by itself.
+            env: for every command, beside locale, `PATH`, `HOME`, `TMPDIR`, `TERM` and `USER`; nothing is inherited.
+
+        Raises:
+            IsolationError: no back end isolates what is required; says what each lacks.
+            InvalidInputError: names the field.
+            SandboxError: the view cannot be made.
+        """
+        return cls._open(Path(workspace), backend, require, readable, env, reopen=None)
+
+    @classmethod
+    def reopen(
+        cls,
+        store: str | Path,
+        workspace: str | Path,
+        *,
+        backend: str | Backend = "overlay",
+        require: Isolation = FOR_FIXES,
+        readable: Sequence[str | Path] = (),
+        env: Mapping[str, str] | None = None,
+    ) -> Self:
+        """The sandbox whose process died: its durable checkpoints are verified and can be restored.
+
+        Args:
+            store: its `store`.
+            workspace: the one that it was made from.
+            backend: the one that it was made by.
+            require: as in `create`.
+            readable: as in `create`.
+            env: as in `create`.
+        """
+        return cls._open(Path(workspace), backend, require, readable, env, reopen=Path(store))
+
+    @classmethod
+    def _open(
+        cls,
+        workspace: Path,
+        backend: str | Backend,
+        require: Isolation,
+        readable: Sequence[str | Path],
+        env: Mapping[str, str] | None,
+        *,
+        reopen: Path | None,
+    ) -> Self:
+        if not workspace.is_dir():
+            raise InvalidInputError(f"workspace: {workspace} is not a folder; name an existing one", field="workspace")
+        workspace = workspace.resolve()
+        given = checked_env(env or {})
+        shown = tuple(dict.fromkeys([*_readable(readable), *readable_for(workspace)]))
+        chosen = choose(backend, require)
+        box = chosen.backend.open(workspace, readable=shown, reopen=reopen)
+        return cls(box, chosen, environment(path_for(workspace, readable=shown), given))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.destroy()
+
+    @property
+    def workspace(self) -> Path:
+        """The folder that this is a view of, absolute."""
+        return self._box.workspace
+
+    @property
+    def store(self) -> Path:
+        """Where it is kept; `reopen` takes it."""
+        return self._box.store
+
+    @property
+    def backend(self) -> str:
+        """The name of the back end."""
+        return self._chosen.backend.name
+
+    def capabilities(self) -> Isolation:
+        """What was found to be enforced when the back end was attacked on this machine."""
+        return self._chosen.isolation
+
+    def exec(
+        self,
+        cmd: str | Sequence[str],
+        *,
+        input: str | bytes | None = None,  # noqa: A002 - the name that subprocess has for it
+        cwd: str | Path | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        limits: Limits | None = None,
+    ) -> ExecResult:
+        """Run to the end or to a limit; nothing that it started is left when this returns.
+
+        Args:
+            cmd: text for `/bin/sh -c`, or the words of a command.
+            input: its standard input; text is sent as UTF-8.
+            cwd: a folder in the workspace.
+            env: more variables, over those of `create`.
+            timeout: seconds; over `limits.wall_s`.
+            limits: what it may use (default `Limits()`).
+
+        Raises:
+            InvalidInputError: names the field.
+            LaunchError: it could not be set up, and never ran.
+        """
+        whole = {**self._env, **checked_env(env or {})}
+        return self._box.run(
+            command(cmd, workspace=self.workspace, env=whole, input=input, cwd=cwd, timeout=timeout, limits=limits)
+        )
+
+    def interrupt(self) -> None:
+        """End the command that another thread runs here, if there is one: its result says `killed_by="closed"`."""
+        self._box.interrupt()
+
+    @overload
+    def read_file(self, path: str | Path, *, text: Literal[True] = True, max_bytes: int = ...) -> str: ...
+    @overload
+    def read_file(self, path: str | Path, *, text: Literal[False], max_bytes: int = ...) -> bytes: ...
+    def read_file(self, path: str | Path, *, text: bool = True, max_bytes: int = files.MAX_BYTES) -> str | bytes:
+        """A file as a command inside sees it.
+
+        Args:
+            path: relative to the workspace, or absolute inside.
+            text: decode as UTF-8, undecodable bytes kept as surrogates; else bytes.
+            max_bytes: refuse a larger one.
+
+        Raises:
+            FileMissingError, FileIsFolderError, FileDeniedError: each is the built-in error of that meaning too.
+            TooLargeError: names the limit.
+        """
+        words, limits = files.reading(path, self.workspace, max_bytes)
+        found = files.contents(path, self.exec(words, limits=limits), max_bytes)
+        return found.decode("utf-8", "surrogateescape") if text else found
+
+    def write_file(self, path: str | Path, data: str | bytes) -> None:
+        """Write a file inside, with the folders above it; its mode stays as it is.
+
+        Raises:
+            FileIsFolderError, FileDeniedError: each is the built-in error of that meaning too.
+        """
+        words, limits = files.writing(path, self.workspace)
+        files.done(path, self.exec(words, input=data, limits=limits), "write")
+
+    def checkpoint(self, label: str = "", *, durable: bool = False) -> str:
+        """Name the present state; its id. `durable`: it survives power loss, and this process."""
+        return self._box.checkpoint(label, durable=durable).id
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """Oldest first."""
+        return self._box.checkpoints()
+
+    def restore(self, checkpoint_id: str) -> None:
+        """Go back to that state. `NotFoundError` if there is none."""
+        self._box.restore(checkpoint_id)
+
+    def fork(self, checkpoint_id: str | None = None) -> Self:
+        """A second sandbox that starts from a checkpoint, or from the present state."""
+        return type(self)(self._box.fork(checkpoint_id), self._chosen, self._env)
+
+    def diff(self, since: str | None = None, until: str | None = None) -> list[Change]:
+        """What differs between two checkpoints; `None` is the workspace, and the present state.
+
+        The files that it names are there until the next command, `restore` or `destroy`.
+        """
+        return self._box.changes(since, until)
+
+    def patch(
+        self,
+        since: str | None = None,
+        until: str | None = None,
+        *,
+        max_bytes: int = MAX_PATCH_BYTES,
+        strict: bool = True,
+    ) -> bytes:
+        """`diff` as a patch for `git apply` (see `rsi.sandbox.patch`)."""
+        return patch(self.diff(since, until), max_bytes=max_bytes, strict=strict)
+
+    def destroy(self) -> None:
+        """End what runs and give the space back; returns at once. Twice is as good as once."""
+        self._box.close()
+
+
+def _readable(given: Sequence[str | Path]) -> list[Path]:
+    """Folders to show, as the caller says."""
+    found = [Path(path) for path in given]
+    for number, path in enumerate(found):
+        if not path.is_absolute() or not path.exists():
+            raise InvalidInputError(
+                f"readable[{number}]: expected an absolute path that exists, got {str(path)!r}",
+                field=f"readable[{number}]",
+            )
+        if path == Path("/") or any(is_protected(name) for name in path.parts):
+            raise SandboxError(f"readable[{number}]: {path} is never shown; name the one folder that is needed")
+    return found

@@ -1,0 +1,172 @@
+"""Where boxes live: leftovers of the dead are found and cleared, the living are left alone, nobody waits for deletion."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from overlay_kit import backend, settled, sh, workspace
+
+from rsi import clock
+from rsi.errors import SandboxError
+from rsi.sandbox.overlay.disk import Disk
+from rsi.sandbox.overlay.home import KEEP_S, Home
+from rsi.sandbox.overlay.place import place
+from rsi.sandbox.overlay.trash import Trash
+
+#: Opens a box, does what it is told and waits to be killed.
+OWNER = """
+import sys, pathlib
+from rsi.sandbox.overlay import OverlayBackend
+box = OverlayBackend(pathlib.Path(sys.argv[1])).open(pathlib.Path(sys.argv[2]))
+(box._line.layer(box._stack.upper) / "n").write_text("n")
+box.checkpoint("one", durable="durable" in sys.argv)
+fork = box.fork()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def ws(tmp_path):
+    return workspace(tmp_path / "ws", {"a": "one\n"})
+
+
+class Owner:
+    """A process that has a box and a fork of it."""
+
+    def __init__(self, home, ws, *words):
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", OWNER, home, ws, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert self.process.stdout.readline() == b"ready\n"
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+def stores(home) -> list[Path]:
+    return list((home / "boxes").iterdir())
+
+
+def test_leftovers_of_the_dead_are_cleared_by_the_next_start_and_the_living_left_alone(tmp_path, ws):
+    home = tmp_path / "home"
+    dead, living = Owner(home, ws), Owner(home, ws)
+    dead.kill()
+    mine = backend(home)
+    box = mine.open(ws)
+    mine.drain()
+    assert len(stores(home)) == 2
+    assert mine.sweep() == []
+    assert sh(box, "cat a").stdout == "one\n"
+    living.kill()
+    assert len(mine.sweep()) == 2
+    mine.drain()
+    assert stores(home) == [box._line.store]
+    box.close()
+    settled(home)
+    assert list((home / "trash").iterdir()) == []
+
+
+def test_durable_checkpoints_of_the_dead_wait_until_they_are_too_old(tmp_path, ws):
+    home = tmp_path / "home"
+    owner = Owner(home, ws, "durable")
+    owner.kill()
+    mine = Home(home, Disk())
+    assert mine.sweep() == []
+    assert len(mine.kept()) == 2  # the box, and the fork that knows its checkpoint
+
+    class Later:
+        now = staticmethod(lambda: clock._REAL.now() + KEEP_S + 1)
+        monotonic = staticmethod(clock._REAL.monotonic)
+        sleep = staticmethod(clock._REAL.sleep)
+        asleep = staticmethod(clock._REAL.asleep)
+
+    clock.install(Later())
+    try:
+        assert len(mine.sweep()) == 2
+    finally:
+        clock.install(None)
+    mine.trash.background.drain()
+    assert stores(home) == []
+
+
+def test_the_store_is_for_its_owner_alone(tmp_path, ws):
+    box = backend(tmp_path / "home").open(ws)
+    assert (tmp_path / "home").stat().st_mode & 0o777 == 0o700
+    assert box._line.store.stat().st_mode & 0o066 == 0
+    box.close()
+
+
+def test_a_home_of_somebody_else_is_refused(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with pytest.raises(SandboxError, match="RSI_SANDBOX_STORE"):
+        Home(tmp_path / "link", Disk())
+
+
+def test_stores_go_where_no_command_can_see_them(tmp_path, ws, monkeypatch):
+    monkeypatch.delenv("RSI_SANDBOX_STORE", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert place((ws,)) == tmp_path / "state/rsi/sandbox"
+    monkeypatch.setenv("XDG_STATE_HOME", str(ws / "state"))
+    assert place((ws,)).name == f"rsi-sandbox-{os.getuid()}"
+    monkeypatch.setenv("RSI_SANDBOX_STORE", str(ws / "chosen"))
+    with pytest.raises(SandboxError, match="would be visible"):
+        place((ws,))
+    for home in (ws / "inside", tmp_path):
+        with pytest.raises(SandboxError, match="would be visible"):
+            backend(home).open(ws)
+    with pytest.raises(SandboxError, match="would be visible"):
+        backend(tmp_path / "shown/home").open(ws, readable=(tmp_path / "shown",))
+
+
+def test_no_such_workspace_is_said(tmp_path):
+    with pytest.raises(SandboxError, match="no such folder"):
+        backend(tmp_path / "home").open(tmp_path / "missing")
+
+
+def test_deletion_follows_no_link_and_takes_closed_and_endless_folders(tmp_path):
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious/file").touch()
+    (tmp_path / "trash").mkdir()
+    doomed = tmp_path / "doomed"
+    (doomed / "closed/inner").mkdir(parents=True)
+    (doomed / "closed/inner/file").touch()
+    (doomed / "link").symlink_to(tmp_path / "precious")
+    fd = os.open(doomed, os.O_RDONLY)
+    for _ in range(30):  # of 200 characters each: no path can name the last
+        os.mkdir("deep" * 50, dir_fd=fd)
+        inner = os.open("deep" * 50, os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = inner
+    os.close(fd)
+    (doomed / "closed/inner").chmod(0)
+    (doomed / "closed").chmod(0)
+    trash = Trash(tmp_path / "trash", Disk())
+    trash.take(doomed)
+    assert not doomed.exists()
+    trash.take(doomed)
+    trash.background.drain()
+    assert trash.background.failures == 0
+    assert list((tmp_path / "trash").iterdir()) == []
+    assert (tmp_path / "precious/file").exists()
+
+
+def test_close_does_not_wait_for_deletion(tmp_path, ws):
+    mine = backend(tmp_path / "home")
+    box = mine.open(ws)
+    sh(box, "mkdir n; for i in 1 2 3 4 5; do echo $i > n/$i; done")
+    gate = threading.Event()  # deletion cannot begin before somebody has looked
+    box._making.home.trash.background.submit(gate.wait)
+    box.close()
+    assert stores(tmp_path / "home") == []
+    assert list((tmp_path / "home/trash").iterdir()) != []
+    gate.set()
+    mine.drain()
+    assert list((tmp_path / "home/trash").iterdir()) == []

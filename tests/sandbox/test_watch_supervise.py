@@ -1,0 +1,319 @@
+"""`supervise`: a command is fed, read, limited and waited for; what ended it is said."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+
+from rsi import clock
+from rsi.errors import LaunchError
+from rsi.sandbox.launch import Ended
+from rsi.sandbox.model import Command, ExecResult, Limits, MiB
+from rsi.sandbox.watch import NPROC_SLACK, Usage, rlimits, supervise, tree
+from rsi.sandbox.watch.gauges import LATEST_S, Processes, View
+from rsi.sandbox.watch.streams import Kept
+
+SPARE = Limits(wall_s=60)
+
+
+class Child:
+    """A plain child as a Victim; `kill` ends it alone, as the kernel does with the init of a namespace."""
+
+    def __init__(self, argv: tuple[str, ...], fds: tuple[int, int, int]) -> None:
+        stdin, stdout, stderr = fds
+        self.child = subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=stderr, env={"PATH": "/usr/bin:/bin"})
+        self.kills = 0
+
+    @property
+    def pid(self) -> int:
+        return self.child.pid
+
+    def kill(self) -> None:
+        self.kills += 1
+        os.kill(self.child.pid, signal.SIGKILL)
+
+    def wait(self) -> Ended:
+        _, status, used = os.wait4(self.child.pid, 0)
+        code = self.child.returncode = os.waitstatus_to_exitcode(status)
+        return Ended(
+            status=code if code >= 0 else 128 - code, cpu_s=used.ru_utime + used.ru_stime, max_rss=used.ru_maxrss << 10
+        )
+
+
+def run(script: str, data: bytes = b"", limits: Limits = SPARE, **options) -> ExecResult:
+    return python_or_shell(("/bin/sh", "-c", script), data, limits, **options)
+
+
+def python(script: str, limits: Limits = SPARE, **options) -> ExecResult:
+    return python_or_shell((sys.executable, "-I", "-S", "-c", script), b"", limits, **options)
+
+
+def python_or_shell(argv: tuple[str, ...], data: bytes, limits: Limits, **options) -> ExecResult:
+    command = Command(argv=argv, env={}, input=data, limits=limits)
+    return supervise(lambda *fds: Child(argv, fds), command, **options)
+
+
+def test_status_and_both_streams_come_back() -> None:
+    result = run("echo out; echo err >&2; exit 7")
+    assert (result.returncode, result.stdout, result.stderr, result.killed_by) == (7, "out\n", "err\n", None)
+    assert (result.stdout_total, result.stderr_total) == (4, 4)
+
+
+def test_a_signal_is_128_and_its_number() -> None:
+    assert run("kill -SEGV $$").returncode == 128 + signal.SIGSEGV
+
+
+def test_input_larger_than_the_pipe_is_echoed_whole() -> None:
+    data = os.urandom(1 << 21)
+    assert run("cat", data, Limits(keep=1 << 22)).stdout_bytes == data
+
+
+@pytest.mark.parametrize("script", ["exec <&-; echo done", "echo done", "head -c 10 >/dev/null; echo done"])
+def test_input_that_nobody_reads_does_not_block(script: str) -> None:
+    result = run(script, b"x" * (1 << 22))
+    assert (result.stdout, result.returncode) == ("done\n", 0)
+
+
+def test_no_input_is_the_end_of_file() -> None:
+    assert run("cat; echo end").stdout == "end\n"
+
+
+def test_partial_output_survives_a_timeout() -> None:
+    result = run("echo before; sleep 60; echo after", limits=Limits(wall_s=0.2))
+    assert (result.stdout, result.killed_by, result.returncode) == ("before\n", "timeout", 137)
+
+
+def test_a_background_process_that_holds_stdout_does_not_hold_us(tmp_path: Path) -> None:
+    """The end is the end of the root, and what it wrote until then is there."""
+    fifo = tmp_path / "go"
+    os.mkfifo(fifo)
+    result = run(f"(read x <{fifo}; sleep 0.01) & echo started")
+    assert (result.stdout, result.killed_by) == ("started\n", None)
+    with fifo.open("w") as gate:  # blocks until the background process reads: it was alive all the time
+        gate.write("\n")
+
+
+def test_head_and_tail_are_kept_and_the_gap_is_named() -> None:
+    result = run("seq 1 100000", limits=Limits(keep=998))
+    text = "".join(f"{n}\n" for n in range(1, 100_001))
+    assert result.stdout_total == len(text)
+    assert result.stdout == f"{text[:499]}\n[... {len(text) - 998} bytes left out ...]\n{text[-499:]}"
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3, 7, 10, 11])
+@pytest.mark.parametrize("size", [1, 2, 5, 64])
+def test_kept_is_exact_for_every_cut(keep: int, size: int) -> None:
+    data = bytes(range(32, 127))
+    kept = Kept(keep)
+    for at in range(0, len(data), size):
+        kept.add(data[at : at + size])
+        seen = data[: at + size]
+        head, tail = (keep + 1) // 2, keep // 2
+        whole = seen if len(seen) <= keep else None
+        gap = b"\n[... %d bytes left out ...]\n" % (len(seen) - keep)
+        assert kept.content() == (whole if whole is not None else seen[:head] + gap + seen[len(seen) - tail :])
+    assert kept.total == len(data)
+
+
+def test_bytes_that_are_not_text_are_replaced_and_kept() -> None:
+    result = run(r"printf '\377ok'")
+    assert (result.stdout, result.stdout_bytes) == ("\ufffdok", b"\xffok")
+
+
+def test_endless_output_is_ended() -> None:
+    result = run("yes", limits=Limits(output=MiB, keep=100))
+    assert result.killed_by == "output"
+    assert result.stdout_total > MiB
+    assert len(result.stdout_bytes) < 200
+
+
+def test_too_much_output_that_ended_by_itself_is_said_too() -> None:
+    assert run("head -c 3000 /dev/zero", limits=Limits(output=2000)).killed_by == "output"
+
+
+def test_memory_is_ended_and_counted_over_children() -> None:
+    """Two children with 60 MiB each are over 100 MiB together; neither is alone."""
+    script = "import os\nos.fork()\nx = bytearray(60 << 20)\nimport signal\nsignal.pause()"
+    result = python_under_a_reaper(script, Limits(memory=100 * MiB))
+    assert result.killed_by == "memory"
+
+
+def test_pages_shared_with_a_parent_are_counted_once() -> None:
+    """Four forks of a process with 60 MiB have 300 MiB of RSS, and 60 MiB of memory."""
+    script = (
+        "import os\nx = bytearray(60 << 20)\nr, w = os.pipe()\n"
+        "kids = [k for k in [os.fork() for _ in range(2)] if k]\n"
+        "import select; select.select([], [], [], 0.4)\n"
+        "for k in kids: os.waitpid(k, 0)\n"
+    )
+    assert python(script, Limits(memory=120 * MiB)).killed_by is None
+
+
+def test_memory_in_an_unnamed_file_is_counted() -> None:
+    """memfd_create: written, never mapped, so in nobody's RSS."""
+    script = (
+        "import os, signal\nf = os.memfd_create('x')\nfor _ in range(90): os.write(f, bytes(1 << 20))\nsignal.pause()"
+    )
+    assert python(script, Limits(memory=64 * MiB, wall_s=20)).killed_by == "memory"
+
+
+def test_too_many_processes_are_ended() -> None:
+    script = "import os, signal\nfor _ in range(5): os.fork()\nsignal.pause()"
+    assert python_under_a_reaper(script, Limits(processes=12, wall_s=20)).killed_by == "processes"
+
+
+def python_under_a_reaper(script: str, limits: Limits) -> ExecResult:
+    """With everything below it ended too, which `Child` does not do."""
+    marker = f"rsi-{uuid.uuid4().hex}"
+    argv = (sys.executable, "-I", "-S", "-c", script, marker)
+    try:
+        return python_or_shell(argv, b"", limits)
+    finally:
+        for pid in running(marker):
+            os.kill(pid, signal.SIGKILL)
+
+
+def running(marker: str) -> list[int]:
+    found = []
+    for each in Path("/proc").glob("[0-9]*"):
+        try:
+            if marker.encode() in (each / "cmdline").read_bytes():
+                found.append(int(each.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_cpu_time_of_all_children_together_is_ended() -> None:
+    result = run("(while :; do :; done) & while :; do :; done", limits=Limits(cpu_s=0.2, wall_s=60))
+    assert result.killed_by == "cpu"
+
+
+@pytest.mark.parametrize(("burnt_s", "killer"), [(0.2, "cpu"), (0.0, None)])
+def test_a_death_by_rlimit_cpu_is_cpu(burnt_s: float, killer: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel was faster than the watch, which here sees no CPU time at all; an early SIGXCPU is somebody else's."""
+    monkeypatch.setattr(tree, "cpu_s", lambda _: 0.0)
+    script = f"import os, time\nwhile time.process_time() < {burnt_s}: pass\nos.kill(os.getpid(), 24)"
+    result = python(script, Limits(cpu_s=0.2, wall_s=60))
+    assert (result.killed_by, result.returncode) == (killer, 128 + 24)
+
+
+@pytest.mark.parametrize(("usage", "killer"), [(Usage(2 << 30, 1), "disk"), (Usage(1, 200_000), "inodes")])
+def test_what_was_written_is_ended(usage: Usage, killer: str) -> None:
+    assert run("sleep 60", usage=lambda: usage).killed_by == killer
+
+
+def test_what_was_written_at_the_very_end_is_said(tmp_path: Path) -> None:
+    """A command that fills the view faster than anybody looks does not get away with it."""
+    file = tmp_path / "f"
+    result = run(f"head -c 5000 /dev/zero > {file}", limits=Limits(disk=1000), usage=lambda: Usage(size(file), 1))
+    assert result.killed_by == "disk"
+
+
+def size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
+
+
+def test_a_closed_box_ends_its_command() -> None:
+    assert run("sleep 60", closed=lambda: True).killed_by == "closed"
+
+
+def test_a_command_that_never_started_is_an_error_and_leaks_nothing() -> None:
+    before = descriptors()
+
+    def start(*_: int) -> Child:
+        raise LaunchError("exec: no")
+
+    with pytest.raises(LaunchError, match="exec: no"):
+        supervise(start, Command(argv=("x",), env={}))
+    assert descriptors() == before
+
+
+def test_descriptors_are_given_back() -> None:
+    run("true")
+    before = descriptors()
+    run("yes", b"input", Limits(output=1000))
+    assert descriptors() == before
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_an_error_while_watching_ends_the_command() -> None:
+    started: list[Child] = []
+    command = Command(argv=("sleep", "60"), env={})
+
+    def start(*fds: int) -> Child:
+        started.append(Child(command.argv, (fds[0], fds[1], fds[2])))
+        return started[0]
+
+    def broken() -> Usage:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        supervise(start, command, usage=broken)
+    assert started[0].child.returncode == -signal.SIGKILL
+
+
+def test_times_are_those_of_the_clock_of_rsi() -> None:
+    """An installed clock that stands still: no wall time passes, and no deadline."""
+
+    class Still:
+        now = monotonic = staticmethod(lambda: 5.0)
+        sleep = staticmethod(lambda _: None)
+        asleep = staticmethod(lambda _: None)
+
+    clock.install(Still())
+    try:
+        assert run("sleep 0.05", limits=Limits(wall_s=0.01)).wall_ms == 0
+    finally:
+        clock.install(None)
+
+
+def test_the_nearer_a_limit_the_sooner_the_next_look() -> None:
+    """4 GiB/s is as fast as memory grows: 4 MiB of room is a millisecond of calm."""
+    limits = Limits(disk=1 << 30, inodes=None)
+    far, near = (View(lambda used=used: Usage(used, 0), limits).look().calm_s for used in (0, (1 << 30) - 4 * MiB))
+    assert far == LATEST_S
+    assert near < 0.002
+
+
+def test_a_walk_over_a_fork_bomb_stops() -> None:
+    """It looks at one process more than the limit and not at all of them."""
+    assert len(tree.pids(1, 3)) <= 3
+
+
+def test_own_memory_and_threads_are_seen() -> None:
+    found = tree.pids(os.getpid())
+    assert os.getpid() in found
+    assert tree.resident([os.getpid()]) > MiB
+    anonymous, _ = tree.proportional([os.getpid()])
+    assert 0 < anonymous <= tree.resident([os.getpid()])
+    assert tree.tasks([os.getpid()]) == len(list(Path("/proc/self/task").iterdir()))
+    assert tree.cpu_s([os.getpid()]) > 0
+
+
+def test_a_tree_that_has_gone_uses_nothing() -> None:
+    gone = subprocess.Popen(("true",))
+    gone.wait()
+    assert tree.pids(gone.pid) == []
+    assert Processes(gone.pid, Limits(), counted=False).look().killer is None
+
+
+def test_the_kernels_own_limits_leave_room_for_the_watch() -> None:
+    values = rlimits(Limits(processes=10, file=99, open_files=7, cpu_s=1.2))
+    assert values == {
+        "RLIMIT_CORE": 0,
+        "RLIMIT_FSIZE": 99,
+        "RLIMIT_NOFILE": 7,
+        "RLIMIT_NPROC": 10 + NPROC_SLACK,
+        "RLIMIT_CPU": 2,
+    }
+    assert "RLIMIT_CPU" not in rlimits(Limits())
