@@ -1,4 +1,4 @@
-"""What a sandbox costs: checkpoint, restore, exec, cold start, diff; beside bubblewrap, a copy and git in the same run.
+"""What a sandbox costs: checkpoint, restore, exec, cold start, diff; beside bubblewrap and a copy in the same run.
 
     python benchmarks/sandbox.py [--json] [--files 10000] [--megabytes 200] [--rounds 100] [--bwrap PATH]
 
@@ -35,7 +35,7 @@ GOALS = {
 
 
 def workspace(folder: Path, files: int, megabytes: int) -> Path:
-    """`files` files in folders of 100, of incompressible bytes, and a git repository over them."""
+    """`files` files in folders of 100, of incompressible bytes."""
     noise = random.Random(1).randbytes(megabytes * (1 << 20) // files)
     for n in range(files):
         path = folder / f"d{n // 100:03}" / f"f{n:05}.bin"
