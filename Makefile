@@ -37,6 +37,7 @@ campaigns: $(READY)
 	$(BIN)/python benchmarks/kill.py --kills 200
 	RSI_HOSTILE=2000 RSI_INBOX_KILLS=25 $(BIN)/pytest tests/web/test_hostile.py tests/adapters/test_inbox.py
 	RSI_SANDBOX_LONG=1 RSI_SANDBOX_EXAMPLES=200 $(BIN)/pytest tests/sandbox/test_overlay_model.py tests/sandbox/test_overlay_durable.py --timeout 3600
+	RSI_TARGETS=10000 $(BIN)/pytest tests/fix/test_targets_generated.py --timeout 5400
 	$(BIN)/python benchmarks/demo.py --seeds 20
 	$(BIN)/python benchmarks/verdict.py --long
 

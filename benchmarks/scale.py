@@ -6,7 +6,9 @@ The real store, pipeline and analysis worker in temporary homes:
     MiniLM takes minutes for 20,000, so it is given a tenth of them;
 (c) from a new template's outcome being stored to its issue, and to its vector, with MiniLM warm: goal 1 s;
 (d) kill -9 of the worker inside a request: nothing lost, restarted, every template embedded, else exit code 1;
-(e) the same texts in three orders: pairs of texts that are one issue in one order and two in another.
+(e) the same texts in three orders: pairs of texts that are one issue in one order and two in another;
+(f) what one more template costs where all of them have something in common (one beginning, one message with other codes,
+    one tool each, …): the same, however many there are, or exit code 1. A tenth of the templates at first, then all.
 
 A short form: `python benchmarks/scale.py --outcomes 20000 --templates 400`. There MiniLM
 is left out, and (b) and (c) run beside the others, so its times are not to be quoted. `--only a,d` leaves the others out.
@@ -37,6 +39,8 @@ from typing import Any, Self
 
 from sqlalchemy import text as sql
 
+from rsi.analyze.cluster import Item as Template
+from rsi.analyze.grouping import Grouper
 from rsi.config import Config, Home
 from rsi.model import Batch
 from rsi.pipeline import Pipeline
@@ -542,6 +546,55 @@ def shown(told: Mapping[str, Any]) -> None:
                 f" {one['pairs_unlike_the_first']}"
             )
         print(f"    several batches against one: {order['pairs_unlike_one_batch']} pairs differ")
+    if shapes := told.get("f"):
+        print("(f) one more template that has something in common with all others, among a tenth of them and all:")
+        for name, one in shapes.items():
+            print(f"    {name:<26} {one['first_ms']:6.2f} ms, {one['last_ms']:6.2f} ms; {one['groups']:,} groups")
+
+
+# --- (f) templates that have something in common
+
+
+HEAD = "one two three four five six seven eight"
+SHAPES: Mapping[str, Callable[[int], tuple[str, str, str | None]]] = {
+    "one beginning, all cut": lambda n: ("unknown", f"{HEAD} {words(random.Random(n), 14)}", None),
+    "one beginning, half whole": lambda n: ("unknown", f"{HEAD} {words(random.Random(n), 14)}{'.' * (n % 2)}", None),
+    "cut to many lengths": lambda n: ("unknown", f"{HEAD} {words(random.Random(n), 14 + n % 40)}{'.' * (n % 2)}", None),
+    "one message, other codes": lambda n: (
+        "provider_5xx",
+        f"Error code: 500 - {{'error': {{'message': 'the thing went bad here', 'code': 'c_{named(n)}_x'}}}}",
+        f"K{named(n)}Error",
+    ),
+    "one tool each": lambda n: ("timeout_tool", f"Tool '{named(n)}' timed out while it waited for the answer", None),
+    "one user each": lambda n: ("auth", f"the password of user {named(n)} was not what it should have been", None),
+}
+TIMES_SLOWER = 3.0
+"""One more template may cost so much more with ten times as many; it was a hundred times and more."""
+
+
+def named(n: int) -> str:
+    return words(random.Random(n), 1) + "".join(chr(97 + n // 26**place % 26) for place in range(4))
+
+
+def alike(templates: int) -> dict[str, dict[str, float]]:
+    """Milliseconds for one more template, given one by one, among a tenth of `templates` and among all of them."""
+    told: dict[str, dict[str, float]] = {}
+    for name, make in SHAPES.items():
+        grouper, few = Grouper(), max(templates // 10, 50)
+        first = each_ms(grouper, make, 0, few)
+        each_ms(grouper, make, few, templates - few)
+        last = each_ms(grouper, make, templates - few, templates)
+        told[name] = {"first_ms": first, "last_ms": last, "groups": len(grouper.groups())}
+        said(f"(f) {name}: {first:.2f} ms, then {last:.2f} ms")
+    return told
+
+
+def each_ms(grouper: Grouper, make: Callable[[int], tuple[str, str, str | None]], first: int, last: int) -> float:
+    items = [Template(str(n), *make(n)) for n in range(first, last)]
+    began = time.process_time()
+    for item in items:
+        grouper.add([item])
+    return (time.process_time() - began) / max(len(items), 1) * 1e3
 
 
 def run(folder: Path, outcomes: int, templates: int, only: Sequence[str]) -> dict[str, Any]:
@@ -554,6 +607,8 @@ def run(folder: Path, outcomes: int, templates: int, only: Sequence[str]) -> dic
             beside.result()
         if {"a", "d", "e"} & set(only):
             told |= here(folder, outcomes, templates, only)
+        if "f" in only:
+            told["f"] = alike(min(templates, 3_000) if full else max(templates, 400))
         return told | beside.result()
 
 
@@ -588,7 +643,7 @@ def main() -> int:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--outcomes", type=int, default=1_000_000)
     asked.add_argument("--templates", type=int, default=20_000)
-    asked.add_argument("--only", default="a,b,c,d,e", help="parts, with commas")
+    asked.add_argument("--only", default="a,b,c,d,e,f", help="parts, with commas")
     asked.add_argument("--json", action="store_true")
     asked.add_argument("--part", default="", help=argparse.SUPPRESS)
     asked.add_argument("--sights", type=int, default=0, help=argparse.SUPPRESS)
@@ -610,6 +665,10 @@ def main() -> int:
         print(f"took {told['took_s']:.0f} s")
     if "d" in told and not told["d"]["ok"]:
         print("the killed worker lost something, or was not struck as planned", file=sys.stderr)
+        return 1
+    slow = [name for name, one in told.get("f", {}).items() if one["last_ms"] > TIMES_SLOWER * one["first_ms"]]
+    if slow:
+        print(f"one more template costs more the more there are: {', '.join(slow)}", file=sys.stderr)
         return 1
     return 0
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
-from functools import cache, lru_cache
+from collections.abc import Hashable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from rsi.config import STATE_DIR
 from rsi.model import Category, Severity
 from rsi.rules import ClassifyRule, Matcher, load
+from rsi.rules.alike import Alike
+from rsi.rules.signals import examined
+from rsi.rules.unread import named, unread
 
 CACHE_SIZE: Final = 4096  # verdicts kept per classifier: the distinct errors of a busy hour
 CACHED_TEXT: Final = 2048  # longer texts are not kept, so that the cache stays below 40 MB whatever comes
@@ -30,14 +34,27 @@ class Classifier:
         self._matcher = Matcher(rules)
         self._cached = lru_cache(maxsize=CACHE_SIZE)(self._decide)
         self._confidence = {f"rule:{rule.id}": rule.confidence for rule in rules}
+        self._rules = tuple(rules)
+        self._named = named(rules)
+        self._alike: Alike | None = None
         self._severity = {rule.id: rule.severity for rule in rules if rule.severity}
 
     def __call__(
         self, text: str, error_type: str | None = None, status: int | None = None, provider: str | None = None
     ) -> Category:
         """The category of an error; `unknown` with confidence 0 where no rule decides. Never raises on any text."""
+        text = unread(examined(text), self._named)
         decide = self._cached if len(text) <= CACHED_TEXT else self._decide
         return decide(text, error_type, status, provider)
+
+    def key(self, text: str) -> Hashable | None:
+        """Equal only for texts of one category, their types, statuses and providers being equal.
+
+        For those who classify many texts in one thread; `None`: ask for this text.
+        """
+        if self._alike is None:
+            self._alike = Alike(self._rules)
+        return self._alike.key(unread(examined(text), self._named))
 
     def severity(self, category: Category) -> Severity:
         """How bad: the deciding rule's own word, else its category's."""
@@ -52,33 +69,56 @@ class Classifier:
         return Category(rule.category, rule.confidence, f"rule:{rule.id}") if rule else UNKNOWN
 
 
-_loading = threading.Lock()
+#: What most first failures look like: their regular expressions are then made before they are needed.
+COMMON: Final = (
+    "RateLimitError: Error code: 429 - Rate limit reached, please try again in 20s",
+    "APIConnectionError: Connection error.",
+    "ReadTimeout: the request to the model timed out",
+    "InternalServerError: 503 Service Unavailable: the server is overloaded",
+    "AuthenticationError: Error code: 401 - incorrect API key provided",
+)
 
 
-def _after_fork() -> None:
-    """A child must not wait for a thread that only its parent has."""
-    global _loading  # noqa: PLW0603 - one lock per process
-    _loading = threading.Lock()
+class _BuiltIn:
+    """The built-in rules, loaded by the first thread that asks (0.1 to 0.7 s of CPU) while the others wait for it."""
+
+    def __init__(self) -> None:
+        self._held: Classifier | None = None
+        self.renew()
+
+    def renew(self) -> None:
+        """A forked child must not wait for a thread that only its parent has."""
+        self._loading = threading.Lock()
+
+    def get(self, keep: Path | None = None) -> Classifier:
+        """Them; `keep` is where they wait for the next process."""
+        if self._held is None:
+            with self._loading:
+                if self._held is None:
+                    self._held = Classifier(load("classify", keep=keep).rules)
+        return self._held
 
 
+_BUILT_IN: Final = _BuiltIn()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=_BUILT_IN.renew)
 
 
-@cache
-def _once() -> Classifier:
-    return Classifier(load("classify").rules)
+def warm(keep: Path | None = None) -> None:
+    """Load the built-in rules now, in a thread that nobody waits for, and meet the commonest failures once.
 
-
-def _builtin() -> Classifier:
-    """The built-in rules, loaded by the first thread that asks (some 0.6 s of CPU) while the others wait for it."""
-    with _loading:
-        return _once()
+    Args:
+        keep: a private folder for what was worked out; without it every process works it out again.
+    """
+    decide = _BUILT_IN.get(keep)
+    for text in COMMON:
+        decide(text)
 
 
 def for_home(home: Path) -> Classifier:
     """The built-in rules together with those of a home (`<home>/rules/classify`)."""
-    return Classifier(load("classify", [home / "rules"]).rules)
+    state = home / STATE_DIR
+    return Classifier(load("classify", [home / "rules"], keep=state if state.is_dir() else None).rules)
 
 
 def classify(
@@ -97,7 +137,7 @@ def classify(
     Returns:
         Category whose `by` is `rule:<id>`; `Category("unknown", 0.0, "none")` where no rule decides.
     """
-    return _builtin()(text, error_type, status, provider)
+    return _BUILT_IN.get()(text, error_type, status, provider)
 
 
 class Meaning(msgspec.Struct, frozen=True):

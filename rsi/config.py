@@ -65,6 +65,7 @@ class FixConfig(_Section, frozen=True, kw_only=True):
     storm_sources: _Count = 5  # with at least this many known sources …
     storm_share: _Share = 0.4  # … nothing is applied while more than this share is unhealthy
     min_failures: _Count = 3  # unrecovered failures in the window before anything is planned
+    cooldown: Annotated[float, msgspec.Meta(ge=0)] = 3600.0  # s after a fix failed in a scope in which no other starts
 
 
 class VerifyConfig(_Section, frozen=True, kw_only=True):
@@ -75,28 +76,38 @@ class VerifyConfig(_Section, frozen=True, kw_only=True):
     max_days: _Positive = 14.0
     holdout: _Share = 0.05
     holdout_days: _Positive = 14.0
-    command: str | None = None
-    timeout_s: _Positive = 120.0
+    command: str | None = None  # run in the sandbox before a fix starts, with and without it
+    replay: str | None = None  # the same with the recorded input of a failed outcome on its standard input
+    replay_times: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
+    timeout_s: _Positive = 120.0  # of each run of `command`, and of all replays on one side together
 
 
 class Target(_Section, frozen=True, kw_only=True):
-    """A key in a file of the user's that a fix may edit."""
+    """A file of the user's that a fix may edit: one key in it, its LiteLLM settings, or a block of lessons.
+
+    `file` is relative to the home, `key` a path like `llm.max_retries`. `knob`, `source` and `task` say which knob of
+    which scope the key turns, `unit` how it counts.
+    """
 
     file: str
-    key: str
-    type: Literal["int", "float", "str", "bool"] = "str"
+    key: str = ""  # none for `litellm` and `lessons`
+    type: Literal["int", "float", "str", "bool", "litellm", "lessons"] = "str"
     min: float | None = None
     max: float | None = None
     enum: list[Any] | None = None
+    knob: Literal["retry", "timeout_s", "fallbacks", "max_concurrency", "max_output_tokens"] | None = None
+    source: str = "*"
+    task: str = "*"
+    unit: Literal["tries", "retries", "s", "ms"] | None = None  # of retry (tries) and timeout_s (s)
 
 
 class NotifyTarget(_Section, frozen=True, kw_only=True):
-    """Whom to tell: a signed webhook or a command."""
+    """Whom to tell: a signed webhook or a command. `alarm` brings its end too, `resolved` also that of a proposal."""
 
     url: str | None = None
     command: str | None = None
-    on: list[Literal["proposal", "rolled_back", "alarm"]] = msgspec.field(
-        default_factory=lambda: ["proposal", "rolled_back", "alarm"]
+    on: list[Literal["proposal", "rolled_back", "alarm", "resolved"]] = msgspec.field(
+        default_factory=lambda: ["proposal", "rolled_back", "alarm", "resolved"]
     )
     secret: str | None = None
 
@@ -123,10 +134,12 @@ class RedactConfig(_Section, frozen=True, kw_only=True):
 
 
 class AuthConfig(_Section, frozen=True, kw_only=True):
-    """Bearer tokens, and Standard-Webhooks secrets (`whsec_…`) for reporting."""
+    """Bearer tokens, and Standard-Webhooks secrets (`whsec_…`) for reporting and for deciding with a one-time token."""
 
     tokens: list[str] = []
     signing_secrets: list[str] = []
+    approval_ttl: _Positive = 86_400.0  # s that a one-time token in a notification works
+    approval_url: Annotated[str, msgspec.Meta(pattern="^https?://[^/]")] | None = None  # where people reach the daemon
 
 
 class Limits(_Section, frozen=True, kw_only=True):
@@ -180,7 +193,9 @@ class Config(_Section, frozen=True, kw_only=True):
 _READER: Final = msgspec.json.Decoder(Config)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_DURATION_KEYS = (("client_ttl",), ("verify", "silent_after"), ("worker", "idle_s"))
+_DURATION_KEYS = (
+    ("client_ttl",), ("verify", "silent_after"), ("worker", "idle_s"), ("fix", "cooldown"), ("auth", "approval_ttl"),
+)  # fmt: skip
 
 
 def seconds(value: object) -> float:
@@ -234,6 +249,7 @@ def parse(raw: object, *, where: str = CONFIG_FILE) -> Config:
     except msgspec.ValidationError as error:
         raise ConfigError(f"{where}: {str(error).replace('`$.', '`')}") from error
     _check_safe(config.fix.safe, where)
+    _check_targets(config.targets, where)
     return msgspec.structs.replace(
         config, fix=msgspec.structs.replace(config.fix, safe=[SAFE_ALIASES.get(k, k) for k in config.fix.safe])
     )
@@ -272,6 +288,19 @@ def _check_safe(words: list[str], where: str) -> None:
         if word not in KNOBS and word not in SAFE_ALIASES:
             allowed = ", ".join((*KNOBS, *SAFE_ALIASES))
             raise ConfigError(f"{where}: fix.safe: {word!r} is not a knob; known are {allowed}", field="fix.safe")
+
+
+def _check_targets(targets: list[Target], where: str) -> None:
+    """What can be said of a declaration without its file; the rest is said by the fix that would use it."""
+    for index, target in enumerate(targets):
+        at = f"targets[{index}]"
+        whole = target.type in ("litellm", "lessons")
+        if whole == bool(target.key):
+            wrong = "takes no key" if whole else 'needs a key, like "llm.max_retries"'
+            raise ConfigError(f"{where}: {at}.key: {target.file}: type {target.type} {wrong}", field=f"{at}.key")
+        if target.min is not None and target.max is not None and target.min > target.max:
+            said = f"{target.file}#{target.key}: {target.min:g} is above max ({target.max:g})"
+            raise ConfigError(f"{where}: {at}.min: {said}", field=f"{at}.min")
 
 
 def find_home(explicit: str | os.PathLike[str] | None = None, *, env: Mapping[str, str] = os.environ) -> Path:

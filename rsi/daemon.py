@@ -158,7 +158,8 @@ class Daemon:
         """The analysis worker; `once` waits for it, so that it need not stand back."""
         if not self.config.worker.enabled:
             return None
-        return Worker(idle_s=self.config.worker.idle_s, env={"RSI_WORKER_AWAITED": "1"} if once else None)
+        awaited = {"RSI_WORKER_AWAITED": "1"} if once else None
+        return Worker(idle_s=self.config.worker.idle_s, env=awaited, keep=self.home.state)
 
     def __enter__(self) -> Self:
         return self

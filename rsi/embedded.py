@@ -44,7 +44,7 @@ class RSILoop:
             stack.enter_context(HomeLock(self.home.lock))
             self._store = Store.open(self.home.store_url(self.config))
             stack.callback(self._store.close)
-            child = Worker(idle_s=self.config.worker.idle_s) if worker else None
+            child = Worker(idle_s=self.config.worker.idle_s, keep=self.home.state) if worker else None
             if child is not None:
                 stack.callback(child.close)
             self.pipeline = Pipeline(self.home, self.config, self._store, worker=child)

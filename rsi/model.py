@@ -40,6 +40,7 @@ FixState: TypeAlias = Literal[
     "rolled_back", "removed", "rejected", "superseded", "failed",
 ]  # fmt: skip
 VerdictOutcome: TypeAlias = Literal["verified", "worse", "no_difference", "undecided", "no_data"]
+CheckOutcome: TypeAlias = Literal["passed", "red_before", "nothing", "unclear", "broke", "not_run"]
 IncidentState: TypeAlias = Literal["open", "over"]
 HealthState: TypeAlias = Literal["healthy", "degraded", "unhealthy", "unknown"]
 
@@ -173,9 +174,23 @@ class Related(msgspec.Struct, frozen=True, kw_only=True):
     why: str
 
 
-class IssueInFull(Issue, frozen=True, kw_only=True):
-    """One issue by itself: with what is possibly related to it, nearest first."""
+class IssueTemplate(msgspec.Struct, frozen=True, kw_only=True):
+    """A template of an issue: seen `n` times; `id` is what `rsi split --template` takes, `why` why it is in there."""
 
+    id: int
+    template: str
+    n: int
+    why: str
+
+
+class IssueInFull(Issue, frozen=True, kw_only=True):
+    """One issue by itself: with its templates, oldest first, and what is possibly related to it, nearest first.
+
+    `templates` are at most 100 of `templates_total`.
+    """
+
+    templates: list[IssueTemplate]
+    templates_total: int
     related: list[Related]
 
 
@@ -241,7 +256,8 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
     """What a fix costs against what it saves, over the `tasks` that ended with it while there was a control arm.
 
     Estimates: these tasks against as many at the control arm's rates. Negative is less than without the fix; `None`
-    is not known (nobody reported tokens, or how long it took).
+    is not known (nobody reported tokens, or how long it took). `…_95`: the 95 % interval by `method`; `None` where
+    there are too few units in an arm (20), or nothing varied.
     """
 
     tasks: int = 0
@@ -249,6 +265,50 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
     extra_calls: float = 0.0
     extra_tokens: float | None = None
     extra_s: float | None = None
+    failures_avoided_95: tuple[float, float] | None = None
+    extra_calls_95: tuple[float, float] | None = None
+    extra_tokens_95: tuple[float, float] | None = None
+    extra_s_95: tuple[float, float] | None = None
+    method: str = ""
+
+
+class CheckRun(msgspec.Struct, frozen=True, kw_only=True):
+    """One command on one copy of the workspace. `output` is untrusted text: redacted, cut, without control codes."""
+
+    ok: bool
+    exit: int  # 128 + signal when a signal ended it
+    killed_by: str | None = None  # the limit that ended it
+    seconds: float = 0.0
+    output: str = ""
+
+
+class Replay(msgspec.Struct, frozen=True, kw_only=True):
+    """The recorded input of a failed outcome, given to a command `times` times on either copy; how often it worked."""
+
+    outcome: str
+    times: int
+    ok_with: int
+    ok_without: int
+    output_with: str = ""  # of the last run, as in `CheckRun`
+    output_without: str = ""
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True, rename={"with_it": "with"}):
+    """What the check before a fix said (`evidence.check`): commands on a copy with the change in it, and without.
+
+    `red_before`: it failed without the change too, in the same way. `unclear`: it failed in both, in different ways.
+    `nothing`: there was nothing to replay. `key` names what was checked: the change and the commands.
+    """
+
+    outcome: CheckOutcome
+    why: str
+    key: str
+    at: str  # ISO 8601
+    backend: str | None = None  # the sandbox's; None: none was opened
+    command: str | None = None
+    with_it: CheckRun | None = None
+    without: CheckRun | None = None
+    replay: Replay | None = None
 
 
 class Fix(msgspec.Struct, frozen=True, kw_only=True):
@@ -407,7 +467,9 @@ _READERS: Final = tuple(
         Outcome,
         Issue,
         IssueInFull,
+        IssueTemplate,
         Incident,
+        Check,
         Fix,
         Policy,
         Health,

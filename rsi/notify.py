@@ -28,7 +28,7 @@ from rsi import clock
 from rsi.config import NotifyTarget
 from rsi.errors import ConfigError
 
-Event: TypeAlias = Literal["proposal", "rolled_back", "alarm"]
+Event: TypeAlias = Literal["proposal", "rolled_back", "alarm", "resolved"]
 
 TIMEOUT_S: Final = 10.0
 QUEUED: Final = 1_000
@@ -38,6 +38,8 @@ PAUSE_S: Final = (0.0, 1.0, 5.0)
 """Before each try: a receiver that restarts is back within seconds."""
 ANSWER_BYTES: Final = 4_096
 OK: Final = range(200, 300)
+WITHHELD: Final = "a token goes only to a webhook with a secret by https (or to this machine), and to a command"
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 log = logging.getLogger("rsi.notify")
 
@@ -78,6 +80,14 @@ def check(targets: Sequence[NotifyTarget]) -> None:
             raise ConfigError(f"{where}.command: not a command line", field=f"{where}.command")
 
 
+def _is_trusted(target: NotifyTarget) -> bool:
+    """Whoever reads along on the way could use a token first."""
+    if target.command:
+        return True
+    parts = urlsplit(target.url or "")
+    return bool(target.secret) and (parts.scheme == "https" or parts.hostname in _LOOPBACK)
+
+
 def _split(command: str) -> list[str]:
     try:
         return shlex.split(command)
@@ -102,14 +112,35 @@ class Notifier:
         self._sent = self._failed = self._dropped = 0
         self._last_error: str | None = None
 
-    def tell(self, event: Event, data: Mapping[str, Any]) -> None:
-        """Queue an event for every target that asked for it."""
-        wanted = [target for target in self._targets if event in target.on]
+    def trusted(self, event: Event) -> int:
+        """How many targets of an event may be handed a secret of their own: a command, or a safe signed webhook."""
+        return sum(event in target.on and _is_trusted(target) for target in self._targets)
+
+    def tell(
+        self,
+        event: Event,
+        data: Mapping[str, Any],
+        *,
+        of: Event | None = None,
+        approvals: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        """Queue an event for every target that asked for it.
+
+        Args:
+            event: its type.
+            data: ids and declared keys.
+            of: what it ends; who asked for that hears of its end too.
+            approvals: as many as `trusted` says, one for each of these targets, as `data.approval`.
+        """
+        wanted = [target for target in self._targets if event in target.on or of in target.on]
         if not wanted or self._stopping.is_set():
             return
         message = f"msg_{uuid.uuid4().hex}"
-        body = msgspec.json.encode({"type": event, "timestamp": clock.iso(clock.now()), "data": data})
+        said, offers = {"type": event, "timestamp": clock.iso(clock.now()), "data": data}, iter(approvals)
         for target in wanted:
+            offer = next(offers, None) if _is_trusted(target) else {"withheld": WITHHELD}
+            with_it = {**data, "approval": offer} if approvals and offer else data
+            body = msgspec.json.encode({**said, "data": with_it})
             try:
                 self._queue.put_nowait((target, message, body))
             except queue.Full:

@@ -647,5 +647,5 @@ def test_a_worker_that_cannot_answer_stops_nothing(tmp_path):
         pipeline = Pipeline(loop.home, loop.config, store, worker=worker)
         pipeline.submit(Batch(door="test", items=[loop.item(category="auth")])).result()
         assert pipeline.cycle(wait_for_worker=True).outcomes == 1
-        assert pipeline.status()["failures"]["worker"] == 1
+        assert pipeline.status()["failures"]["clustering"] == 1
         pipeline.stop()

@@ -78,6 +78,23 @@ def test_vectors_of_another_model_are_skipped_and_counted(worker: Worker):
     assert found.placed[0].near == ()
 
 
+def test_what_is_known_by_its_id_is_not_embedded_again(worker: Worker):
+    placed = worker.nearest([Text("known", "disk is full"), Text("other", "soup tastes of nothing")]).placed
+    (again,) = worker.nearest([Text("known", "soup tastes of nothing")]).placed
+    assert again.vector == placed[0].vector
+    worker.forget(["known"])
+    (anew,) = worker.nearest([Text("known", "soup tastes of nothing")]).placed
+    assert anew.vector == placed[1].vector
+
+
+def test_a_process_that_began_with_something_else_still_gets_its_seed():
+    with Worker(env=NGRAM) as worker:
+        (vector,) = worker.embed(["disk is full"]).vectors
+        worker.seeded_by(lambda: [Known("a", vector, "ngram")])
+        placed = worker.nearest([Text("b", "disk is full")])
+        assert [near.id for near in placed.placed[0].near] == ["a"]
+
+
 def test_killed_between_requests_it_comes_back_with_its_seed():
     stored: list[Known] = []
     asked: list[int] = []

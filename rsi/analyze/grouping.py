@@ -7,31 +7,27 @@ constant. Every rule only adds joins when templates are added, so all of them at
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
+from rsi.analyze.beginnings import Beginnings
+from rsi.analyze.bucket import Bucket, Member, Place
 from rsi.analyze.cluster import Item
-from rsi.analyze.spelling import WORDS, Marks, spelling, together
+from rsi.analyze.spelling import WORDS, spelling, together
 from rsi.analyze.variable import ANY, Kind, Value, frame, holes
 
 #: So many different forms at one place of one frame make it a place of values; fewer are chance or states. The same for
 #: every source; measured on Loghub-2k and agent errors (`docs/design/031-grouping.md`).
 OPENS: Final = {Kind.MIXED: 3, Kind.NAMED: 3, Kind.NUMBERED: 4, Kind.FIELD: 5, Kind.WORD: 6}
-#: What tells faults apart: quoted names, identifiers, models. They part, unless there are many at one place.
-NAMES: Final = (Kind.QUOTED, Kind.SYMBOL, Kind.MODEL)
 #: No number of forms is enough.
 _NEVER: Final = 1 << 60
-#: So many distinct names in one frame are a value (`tool 'a' not found` for four invented names is one fault), …
+#: So many distinct quoted names at one place of one frame are values (`'a' not found` for four files is one fault), …
 MANY: Final = 4
 #: … but never where the name *is* the fault (which module is missing, which attribute, which model), or may be.
+#: What names the failing thing by its role or shape (`variable.Kind.IDENTITY`) parts in every category.
 NAMED: Final = frozenset({"missing_resource", "code_bug", "model_not_found", "unknown"})
-#: Kinds that one masked value at the same place is evidence enough for: `LOCAL(<num>)` beside `<host>`.
-_WITH_MASKED: Final = (Kind.MIXED, Kind.NUMBERED)
-
-#: Words by which texts are looked up that may be cut, and how many of its last words a cut may have spoilt.
-_HEAD: Final = 8
-_SPOILT: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,50 +47,7 @@ class Group:
     why: tuple[Join, ...] = ()
 
 
-@dataclass(slots=True)
-class _Place:
-    """One place of values in a frame: the forms seen there."""
-
-    opens: Mapping[Kind, int]
-    forms: set[str] = field(default_factory=set)
-    masked: bool = False
-
-    def see(self, value: Value) -> bool:
-        """Take in a value; whether that may have opened the place for some kind."""
-        if value.kind is Kind.MASKED:
-            first, self.masked = not self.masked, True
-            return first
-        if value.form in self.forms:
-            return False
-        self.forms.add(value.form)
-        return len(self.forms) in self.opens.values()
-
-    def label(self, value: Value) -> str:
-        """What of a value tells templates apart: nothing where the place is open for its kind."""
-        if value.kind is Kind.MASKED or len(self.forms) >= self.opens[value.kind]:
-            return ANY
-        return ANY if self.masked and value.kind in _WITH_MASKED else value.form
-
-
-_Member = tuple[str, tuple[Value, ...], Marks]
-_Label = tuple[str, ...]
 _Key = tuple[str, tuple[str, ...]]
-
-
-@dataclass(slots=True)
-class _Bucket:
-    """The templates of one category whose messages have one frame: ids by label and marks."""
-
-    words: tuple[str, ...]
-    places: list[_Place]
-    members: list[_Member] = field(default_factory=list)
-    known: dict[_Label, dict[Marks, str]] = field(default_factory=dict)
-    stale: bool = False
-    cut: bool = True
-    counted: bool = False
-
-    def label(self, values: tuple[Value, ...]) -> _Label:
-        return tuple(place.label(value) for place, value in zip(self.places, values, strict=True))
 
 
 class Grouper:
@@ -105,48 +58,71 @@ class Grouper:
     together, neither gets it.
 
     Args:
-        apart: says whether a person has parted two ids; they never end in one group.
-        many: so many quoted names, identifiers or models at one place make it a place of values, but in the
-            categories of `NAMED`; None: never.
+        parted: pairs of ids that a person has parted; they never end in one group.
+        many: so many quoted names at one place make it a place of values, but in the categories of `NAMED`;
+            None: never.
     """
 
-    def __init__(self, *, apart: Callable[[str, str], bool] | None = None, many: int | None = MANY) -> None:
-        self._apart = apart
-        self._opens = OPENS | dict.fromkeys(NAMES, _NEVER if many is None else many)
-        self._bars = OPENS | dict.fromkeys(NAMES, _NEVER)
-        self._buckets: dict[_Key, _Bucket] = {}
+    def __init__(self, *, parted: Iterable[tuple[str, str]] = (), many: int | None = MANY) -> None:
+        self._bars = OPENS | dict.fromkeys((Kind.QUOTED, Kind.IDENTITY), _NEVER)
+        self._opens = self._bars | {Kind.QUOTED: _NEVER if many is None else many}
+        self._buckets: dict[_Key, Bucket] = {}
         self._moved: dict[_Key, tuple[_Key, int]] = {}
         self._rows: dict[int, _Key | dict[str, _Key]] = {}
-        self._heads: dict[_Key, list[_Bucket]] = {}
+        self._beginnings = Beginnings()
         self._parent: dict[str, str] = {}
         self._members: dict[str, list[str]] = {}
         self._kinds: dict[str, set[str]] = {}
+        self._foes: dict[str, set[str]] = {}
+        self._against: dict[str, set[str]] = {}
+        self.part(parted)
+
+    def part(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """All pairs that a person has parted by now, instead of those that were known; what is joined stays so."""
+        self._foes, self._against = {}, {}
+        for one, other in pairs:
+            self._foes.setdefault(one, set()).add(other)
+            self._foes.setdefault(other, set()).add(one)
+        for one, foes in self._foes.items():
+            if one in self._parent:
+                self._against.setdefault(self._root(one), set()).update(foes)
 
     def add(self, items: Iterable[Item]) -> list[Join]:
         """Take in items; the joins that they newly imply between any ids known so far. A join is never taken back."""
         joins: list[Join] = []
-        touched: dict[int, tuple[str, _Bucket]] = {}
+        touched: dict[Bucket, None] = {}
         for item in sorted(items, key=lambda one: (one.category, one.template, one.error_type or "", one.id)):
-            if item.id not in self._parent:
-                self._parent[item.id] = item.id
-                self._members[item.id] = [item.id]
-                self._kinds[item.id] = set()
-            bucket = self._take(item, joins)
-            touched[id(bucket)] = (item.category, bucket)
-        for _category, bucket in touched.values():
-            if bucket.stale:
+            self._meet(item.id)
+            touched[self._take(item, joins)] = None
+        for bucket in [one for one in touched if not one.gone]:
+            anew = bucket.stale
+            if anew:
                 self._reopen(bucket, joins)
-        for _category, bucket in touched.values():
             self._spellings(bucket, joins)
-        for category, bucket in touched.values():
-            self._cuts(category, bucket, joins)
+            self._beginnings.file(bucket, anew=anew)
+            bucket.fresh.clear()
+        for cut in self._beginnings.answers():
+            if len({self._root(one) for one in cut.fuller}) == 1:
+                self._join(cut.fuller[0], cut.short, f"cut off: {cut.said}", joins)
         return joins
+
+    def group_of(self, one: str) -> str:
+        """The group of a known id, by the name of one of its ids; joins may change it."""
+        return self._root(one)
 
     def groups(self) -> list[tuple[str, ...]]:
         """The ids of each group, sorted, in the order of their smallest."""
         return sorted(tuple(sorted(ids)) for ids in self._members.values())
 
-    def _take(self, item: Item, joins: list[Join]) -> _Bucket:
+    def _meet(self, one: str) -> None:
+        if one not in self._parent:
+            self._parent[one] = one
+            self._members[one] = [one]
+            self._kinds[one] = set()
+            if one in self._foes:
+                self._against[one] = set(self._foes[one])
+
+    def _take(self, item: Item, joins: list[Join]) -> Bucket:
         """Put a template into the bucket of its message's frame."""
         said = spelling(item)
         found = frame(said.message)
@@ -154,7 +130,10 @@ class Grouper:
         bucket = self._bucket(key)
         bucket.cut = bucket.cut and said.cut
         self._kinds[self._root(item.id)] |= {said.marks.kind} - {""}
-        self._put(bucket, (item.id, values, said.marks), joins)
+        member = Member(item.id, values, said.marks)
+        bucket.put(member)
+        if not bucket.stale:
+            self._note(bucket, member, joins)
         return self._widened(key, bucket)
 
     def _where(self, key: _Key, values: tuple[Value, ...]) -> tuple[_Key, tuple[Value, ...]]:
@@ -171,17 +150,15 @@ class Grouper:
         before = words[:place].count(ANY)
         return self._where(wider, (*values[:before], Value(Kind.WORD, words[place]), *values[before:]))
 
-    def _bucket(self, key: _Key) -> _Bucket:
+    def _bucket(self, key: _Key) -> Bucket:
         bucket = self._buckets.get(key)
         if bucket is None:
             category, words = key
             opens = self._bars if category in NAMED else self._opens
-            bucket = self._buckets[key] = _Bucket(words, [_Place(opens) for word in words if word == ANY])
-            if len(words) >= _HEAD:
-                self._heads.setdefault((category, words[:_HEAD]), []).append(bucket)
+            bucket = self._buckets[key] = Bucket(category, words, [Place(opens) for word in words if word == ANY])
         return bucket
 
-    def _widened(self, key: _Key, bucket: _Bucket) -> _Bucket:
+    def _widened(self, key: _Key, bucket: Bucket) -> Bucket:
         """Count the bucket's words; where one of them is the last of many at its place, all those frames become one."""
         if bucket.counted:
             return bucket
@@ -204,7 +181,7 @@ class Grouper:
         alike = (category, words[:place], words[place + 1 :]) == (key[0], key[1][:place], key[1][place + 1 :])
         return row if alike else {}  # two hashes met: nothing is joined for it
 
-    def _merge(self, row: dict[str, _Key], place: int) -> _Bucket:
+    def _merge(self, row: Mapping[str, _Key], place: int) -> Bucket:
         category, words = next(iter(row.values()))
         wider = (category, (*words[:place], ANY, *words[place + 1 :]))
         merged = self._bucket(wider)
@@ -213,87 +190,61 @@ class Grouper:
             old = self._buckets.pop(key, None)
             if old is None:
                 continue
-            self._moved[key] = (wider, place)
-            if len(key[1]) >= _HEAD:
-                self._heads[category, key[1][:_HEAD]].remove(old)
+            self._moved[key], old.gone = (wider, place), True
+            self._beginnings.drop(old)
             merged.cut = merged.cut and old.cut
             for one, values, marks in old.members:
-                self._put(merged, (one, (*values[:before], Value(Kind.WORD, word), *values[before:]), marks), None)
+                merged.put(Member(one, (*values[:before], Value(Kind.WORD, word), *values[before:]), marks))
+        merged.stale = True
         return self._widened(wider, merged)
 
-    def _put(self, bucket: _Bucket, member: _Member, joins: list[Join] | None) -> None:
-        bucket.members.append(member)
-        seen = [place.see(value) for place, value in zip(bucket.places, member[1], strict=True)]
-        bucket.stale = bucket.stale or joins is None or any(seen)
-        if joins is not None and not bucket.stale:
-            self._note(bucket, member, joins)
+    def _note(self, bucket: Bucket, member: Member, joins: list[Join]) -> None:
+        first, spellings = bucket.same_as(member)
+        if first != member.id and not self._join(first, member.id, _why(bucket), joins):
+            beside = spellings.beside.setdefault(member.marks, member.id)
+            if beside != member.id:
+                self._join(beside, member.id, _why(bucket), joins)
 
-    def _note(self, bucket: _Bucket, member: _Member, joins: list[Join]) -> None:
-        one, values, marks = member
-        first = bucket.known.setdefault(bucket.label(values), {}).setdefault(marks, one)
-        if first != one:
-            self._join(first, one, _why(bucket), joins)
-
-    def _reopen(self, bucket: _Bucket, joins: list[Join]) -> None:
+    def _reopen(self, bucket: Bucket, joins: list[Join]) -> None:
         """A place has opened: what it told apart is the same now."""
-        bucket.stale = False
-        bucket.known.clear()
-        for member in bucket.members:
+        for member in bucket.reopened():
             self._note(bucket, member, joins)
 
-    def _spellings(self, bucket: _Bucket, joins: list[Join]) -> None:
+    def _spellings(self, bucket: Bucket, joins: list[Join]) -> None:
         """Join the spellings of one message that can only be one fault."""
         if sum(word[0].isalpha() for word in bucket.words) < WORDS:
             return
-        for known in bucket.known.values():
+        for label in dict.fromkeys(known.label for known in bucket.fresh):
+            known = bucket.known[label].comparable()
             for one, other in together(known) if len(known) > 1 else ():
-                self._join(known[one], known[other], f"the same message, said more fully: {_said(bucket)}", joins)
+                self._join(known[one], known[other], f"the same message, said more fully: {bucket.said()}", joins)
 
-    def _cuts(self, category: str, bucket: _Bucket, joins: list[Join]) -> None:
-        """Join what was cut off a message with it, if only one message begins like that."""
-        near = self._heads.get((category, bucket.words[:_HEAD]), ()) if len(bucket.words) >= _HEAD else ()
-        for short in (one for one in near if one.cut) if bucket in near else ():
-            begins = short.words[:-_SPOILT] if len(short.words) > _HEAD + _SPOILT else short.words[:_HEAD]
-            longer = [one for one in near if not one.cut and one.words[: len(begins)] == begins]
-            if len(longer) == 1:
-                self._cut(short, longer[0], joins)
-
-    def _cut(self, short: _Bucket, long: _Bucket, joins: list[Join]) -> None:
-        for label, known in short.known.items():
-            stem = label[: max(len(label) - _SPOILT, 0)]
-            whole = [
-                (marks, one)
-                for other, said in long.known.items()
-                if other[: len(stem)] == stem
-                for marks, one in said.items()
-            ]
-            for marks, one in known.items():
-                roots = {self._root(other) for fuller, other in whole if marks.fits(fuller)}
-                if len(roots) == 1:
-                    self._join(
-                        next(other for fuller, other in whole if marks.fits(fuller)),
-                        one,
-                        f"cut off: {_said(short)}",
-                        joins,
-                    )
-
-    def _join(self, one: str, other: str, why: str, joins: list[Join]) -> None:
+    def _join(self, one: str, other: str, why: str, joins: list[Join]) -> bool:
+        """Put two ids into one group if nothing parts them; whether they are in one now."""
         mine, theirs = self._root(one), self._root(other)
-        if mine == theirs or not self._one_fault(mine, theirs):
-            return
+        if mine == theirs:
+            return True
+        if not self._one_fault(mine, theirs):
+            return False
         small, large = sorted((mine, theirs), key=lambda root: len(self._members[root]))
         self._members[large] += self._members.pop(small)
         self._kinds[large] |= self._kinds.pop(small)
+        if foes := self._against.pop(small, None):
+            self._against.setdefault(large, set()).update(foes)
         self._parent[small] = large
         joins.append(Join(one, other, why))
+        return True
 
     def _one_fault(self, one: str, other: str) -> bool:
         """Whether nothing parts the groups of these two: not a class, not a person."""
         mine, theirs = self._kinds[one], self._kinds[other]
         if mine and theirs and mine != theirs:
             return False
-        apart = self._apart
-        return apart is None or not any(apart(a, b) for a in self._members[one] for b in self._members[other])
+        foes, root = min(
+            ((self._against.get(group, set()), rival) for group, rival in ((one, other), (other, one))),
+            key=lambda found: len(found[0]),
+        )
+        return not any(foe in self._parent and self._root(foe) == root for foe in foes)
 
     def _root(self, one: str) -> str:
         parent = self._parent
@@ -302,36 +253,31 @@ class Grouper:
         return one
 
 
-def _rows(key: _Key) -> Iterator[tuple[int, int]]:
+@lru_cache(2)  # a new frame is asked for twice
+def _rows(key: _Key) -> tuple[tuple[int, int], ...]:
     """Each place of a frame where a word may turn out to be a value, and a hash of everything else in the frame."""
     category, words = key
     places = holes(words)
-    if places:
-        whole = sum(hash(one) for one in enumerate(words))
-        for place in places:
-            yield place, hash((category, place, len(words), whole - hash((place, words[place]))))
+    if not places:
+        return ()
+    whole = sum(hash(one) for one in enumerate(words))
+    return tuple((place, hash((category, place, len(words), whole - hash((place, words[place]))))) for place in places)
 
 
-def _said(bucket: _Bucket) -> str:
-    return " ".join(bucket.words)[:100]
-
-
-def _why(bucket: _Bucket) -> str:
+def _why(bucket: Bucket) -> str:
     values = len(bucket.places)
-    return f"the same but for {values} value{'s' * (values != 1)}: {_said(bucket)}"
+    return f"the same but for {values} value{'s' * (values != 1)}: {bucket.said()}"
 
 
-def group(
-    items: Sequence[Item], *, apart: Callable[[str, str], bool] | None = None, many: int | None = MANY
-) -> list[Group]:
+def group(items: Sequence[Item], *, parted: Iterable[tuple[str, str]] = (), many: int | None = MANY) -> list[Group]:
     """The groups of these items, in the order of their smallest ids; every id is in exactly one.
 
     Args:
         items: distinct templates; several items of one id are together already.
-        apart: says whether a person has parted two ids; they never end in one group.
+        parted: pairs of ids that a person has parted; they never end in one group.
         many: as for `Grouper`.
     """
-    grouper = Grouper(apart=apart, many=many)
+    grouper = Grouper(parted=parted, many=many)
     joins = grouper.add(items)
     groups = grouper.groups()
     of = {one: place for place, ids in enumerate(groups) for one in ids}

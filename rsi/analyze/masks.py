@@ -11,6 +11,8 @@ import re
 from functools import lru_cache
 from typing import Final
 
+from rsi.rules.unread import PREFIXES
+
 #: A longer word is taken apart at its punctuation, and what is still longer is `<blob>`: patterns are quadratic at
 #: worst in one piece, so this bounds them.
 PIECE: Final = 256
@@ -23,9 +25,11 @@ _MODELS = (
     r"|text-embedding-[\w-]{1,20}|o\d(?:-[a-z]{2,10})?"
 )
 _CODE = (
-    r"(?:status(?:_?code)?|error_?code|code|errno|exit_?code|signal|returncode)[\"']?[:=][\"']?-?\d{1,4}"
-    r"|HTTP/\d(?:\.\d)?|(?:HTTP|E)-?\d\d\d|[A-Z]{2,6}-?\d{3,6}(?=:)"
+    r"(?:(?:[a-zA-Z]{1,20}_)?status(?:_?code)?|error_?code|code|errno|exit_?code|exit|rc|signal|returncode)"
+    r"[\"']?[:=][\"']?-?\d{1,5}|HTTP/\d(?:\.\d)?|HTTP-?\d\d\d|E-?\d{3,5}|SQLSTATE\[[0-9A-Z]{5}\]|[A-Z]{2,6}-?\d{3,6}(?=:)"
 )
+#: The same where words are not parted by blanks.
+_WIDE_CODE = r"(?:状态码|错误码|ステータスコード|エラーコード|상태코드|오류코드)[\uff1a:=]?-?\d{1,5}(?![\w.])"
 _STEMS = r"(?:utf|utf-|iso|sha|md|base|python|ipv|latin|cp|oauth|x|http|v|top|k)[-_]?\d{1,4}(?:-\d{1,2})?"
 _ZONE = r"(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?"
 _CLOCK = rf"\d{{1,2}}:\d\d:\d\d(?::\d{{3}})?{_ZONE}"
@@ -40,13 +44,9 @@ _SOURCE = (
     r"(?:py|pyx|[mc]?js|jsx|tsx?|java|kt|go|rs|c|cc|cpp|h|hpp|rb|php|cs|scala|lua|sh|sql|json|ya?ml|toml|txt|html?|xml"
     r"|md|cfg|conf|log|ini|csv)"
 )
-#: What systems put before the ids that they make.
-_PREFIXES = (
-    r"org|req|proj|call|run|acct|msg|chatcmpl|toolu|thread|asst|sess|session|gr|blk|container|attempt|trace|span"
-    r"|application|job|task|request|user|order|resp|file|batch|cust|cus|pi|ch|evt"
-)
 _PATTERNS: Final = (
-    ("keep", rf"\[redacted:[a-z0-9-]+\]|<[a-z]+>|\b(?:{_MODELS})(?![\w-])|\b(?:{_CODE})(?![\w.])|\b{_STEMS}(?![\w.-])"),
+    ("keep", (rf"\[redacted:[a-z0-9-]+\]|<[a-z]+>|{_WIDE_CODE}|\b(?:{_MODELS})(?![\w-])|\b(?:{_CODE})(?![\w.])"
+             rf"|\b{_STEMS}(?![\w.-])")),
     ("url", r"\b[a-zA-Z][a-zA-Z0-9+.-]{1,12}://[^\s'\"<>)\]},]+"),
     ("id", r"\barn:aws[\w-]{0,10}:[^\s'\"<>)\],]+"),
     ("email", r"\b[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+|\b[\w.+-]{0,64}\d{3}[\w.+-]{0,64}@[A-Za-z][\w.-]{0,62}"),
@@ -65,7 +65,7 @@ _PATTERNS: Final = (
            r"(?:[\\/]+[\w.@+<>~%=:-]*[\w.@+<>~%=-](?<!\.(?![\\/])))*[\\/]?"
              r"(?:\?[\w=&%.+<>:-]*)?"
              r"|(?<![\w/.])(?:[\w.@+-]+/)+[\w@+-]+\.[A-Za-z]\w{0,5}\b|(?<![\w/.])(?:[\w.@+-]+/){2,}[\w.@+-]+")),
-    ("id", (rf"\b(?:{_PREFIXES})[-_](?=[\w*-]*[\dA-Z*])[\w*-]+"
+    ("id", (rf"\b(?:{PREFIXES})[-_](?=[\w*-]*[\dA-Z*])[\w*-]+"
            r"|\b[a-z]{2,10}_(?=[a-z\d]*[A-Z])(?=[A-Z\d]*[a-z])[A-Za-z0-9]{12,}\b|[\w-]*\*{3,}[\w*-]*")),
     ("hex", r"\b\d[xX][0-9a-fA-F]+\b|\b(?=[a-fA-F]*\d)(?=\d*[a-fA-F])[0-9a-fA-F]{7,}\b"),
     ("id", (r"\b(?=(?:[A-Za-z_-]*\d){3})(?=[a-z\d_-]*[A-Z]|[\w-]{20})[A-Za-z0-9][\w-]{15,}\b"
@@ -93,7 +93,7 @@ SHAPE: Final = {ord(digit): "0" for digit in "123456789"}
 #: Ids that stand alone and whose letters differ from text to text as their digits do.
 _FRESH: Final = re.compile(
     r"(?<![\w.@*/+-])(?:(?P<uuid>[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})"
-    rf"|(?P<id>(?:{_PREFIXES})[-_])(?=[A-Za-z]*\d)[A-Za-z0-9]{{4,64}}"
+    rf"|(?P<id>(?:{PREFIXES})[-_])(?=[A-Za-z]*\d)[A-Za-z0-9]{{4,64}}"
     r"|(?P<hex>(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{7,64}))(?![\w@*/+-]|[.:]\w)"
 )
 _known: dict[str, str] = {}

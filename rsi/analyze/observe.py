@@ -9,7 +9,7 @@ the same template; the agent's own claim stays beside it in the row.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
 import msgspec
@@ -34,9 +34,12 @@ __all__ = ["Observer", "observe", "write"]
 
 NOT_A_FAILURE: Final = "not_a_failure"
 UNKNOWN: Final = "unknown"
-#: Templates whose category and id are remembered, some 500 bytes each: the rules are asked once per template (and
-#: error type, status, provider), which also keeps a template from straddling two categories.
+#: Templates whose id is remembered, and categories by what rules can read of a text (`rsi.rules.alike`), some 500 bytes
+#: each: the rules are asked once for texts that they cannot tell apart.
 KNOWN_TEMPLATES: Final = 20_000
+#: Texts that are remembered as they are, up to a length: most failures are repeated word for word.
+KNOWN_TEXTS: Final = 4_096
+_TEXT: Final = 2_048
 #: Steps without an answer that one pass gives up on; the next pass takes the next ones.
 OVERDUE_AT_ONCE: Final = 500
 
@@ -55,6 +58,9 @@ class Classifies(Protocol):
         self, text: str, error_type: str | None = None, status: int | None = None, provider: str | None = None
     ) -> Category:
         """The category of an error text, by rules only."""
+
+    def key(self, text: str) -> Hashable | None:
+        """Equal only for texts that it calls the same; `None`: ask for this text."""
 
     def severity(self, category: Category) -> Severity:
         """How bad it is."""
@@ -84,7 +90,8 @@ class Observer:
 
     def __init__(self, classifier: Classifies) -> None:
         self._classifier = classifier
-        self._categories: _Recent[tuple[object, ...], Category] = _Recent(KNOWN_TEMPLATES)
+        self._texts: _Recent[Hashable, Identified] = _Recent(KNOWN_TEXTS)
+        self._categories: _Recent[Hashable, Category] = _Recent(KNOWN_TEMPLATES)
         self._ids: _Recent[Key, int] = _Recent(KNOWN_TEMPLATES)
 
     def observe(self, conn: Connection, rows: Sequence[StoredOutcome], now: float, config: Config) -> Delta:
@@ -135,13 +142,25 @@ class Observer:
         text = outcome.error or outcome.stack or ""
         if not text.strip():
             return self._textless(outcome)
-        found = fingerprint(text, outcome.error_type, stack=outcome.stack if outcome.error else None)
+        stack = outcome.stack if outcome.error else None
         asked = (outcome.error_type, outcome.error_status, outcome.provider)
-        category = self._categories.get((found.hash, *asked))
-        if category is None:
-            category = self._classifier(text, *asked)
-            self._categories.put((found.hash, *asked), category)
-        return category, found
+        whole = (text, stack, asked)
+        known = self._texts.get(whole)
+        if known is None:
+            known = self._category(text, asked), fingerprint(text, outcome.error_type, stack=stack)
+            if len(text) + len(stack or "") <= _TEXT:
+                self._texts.put(whole, known)
+        return known
+
+    def _category(self, text: str, asked: tuple[str | None, int | None, str | None]) -> Category:
+        """What the rules say of this very text: its template has lost what some of them read."""
+        key = self._classifier.key(text)
+        found = None if key is None else self._categories.get((key, asked))
+        if found is None:
+            found = self._classifier(text, *asked)
+            if key is not None:
+                self._categories.put((key, asked), found)
+        return found
 
     def _textless(self, outcome: Outcome) -> Identified:
         """Nothing was said: class and status may still decide, then the agent's own claim; grouped by task."""

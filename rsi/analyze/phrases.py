@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from rsi.rules.unread import without_answers
+
 _DURATION: Final = (
     r"(?:[mµun]?s|secs?|seconds?|mins?|minutes?|hrs?|hours?|days?|milliseconds?|microseconds?|nanoseconds?)"
 )
@@ -29,8 +31,16 @@ _FOLDABLE: Final = re.compile(r"<(?:num|dur|size|ts)>[,;)]? |(<[a-z]+>)[,;]? \1|
 _VALUED: Final = re.compile(
     r"(\b(?:input_value|input|value|got|received|given"
     r"|literal for \w{1,20}\(\) with base \d{1,3}:|string to float:)(?:[=:] ?| ))"
-    r"(?:'([^'\n]{0,400})'|\"([^\"\n]{0,400})\")"
+    r"(?:'([^'\n]{0,400})'|\"([^\"\n]{0,400})\"|`([^`\n]{0,400})`)"
 )
+#: What was answered, in quotes or backticks: a value if it is a sentence, a name if it is a word.
+_ANSWERED: Final = re.compile(
+    r"(\b(?:output|response|completion|answer|reply|json|text)(?: was| is| got)?(?:: ?| ))"
+    r"(?:'([^'\n]{0,400})'|\"([^\"\n]{0,400})\"|`([^`\n]{0,400})`)",
+    re.IGNORECASE,
+)
+#: Three words at least; JSON and placeholders are no prose.
+_PROSE: Final = re.compile(r"(?![\[{<])\S{1,60}(?:\s{1,4}\S{1,60}){2}")
 _TYPES: Final = re.compile(
     r"(?:<[a-z]+>|int|integer|number|float|str|string|bool|boolean|bytes|dict|object|list|array|tuple|set|null|none|NoneType"
     r"|undefined|[A-Z][a-z]+(?:[A-Z][a-z]+)+)"
@@ -51,18 +61,29 @@ def mask_quoted(text: str) -> str:
     """Quoted text that is a value by the word before it → `<str>`; quoted names stay, they tell faults apart.
 
     `No module named 'x'`, `unknown tool "y"` keep their names; `input_value='abc'`, `could not convert string to float:
-    'n/a'` do not.
+    'n/a'` and the model's own words do not.
     """
-    return _VALUED.sub(_value, text) if "'" in text or '"' in text else text
+    text = without_answers(text)
+    if "'" in text or '"' in text or "`" in text:
+        text = _ANSWERED.sub(_answer, _VALUED.sub(_value, text))
+    return text
 
 
 def _value(found: re.Match[str]) -> str:
-    lead, single, double = found.groups()
-    said = single if single is not None else double
-    if _TYPES.fullmatch(said):
-        return found[0]
-    quote = found[0][len(lead)]
-    return f"{lead}{quote}<str>{quote}"
+    return found[0] if _TYPES.fullmatch(_said(found)) else _replaced(found)
+
+
+def _answer(found: re.Match[str]) -> str:
+    return _replaced(found) if _PROSE.match(_said(found)) else found[0]
+
+
+def _said(found: re.Match[str]) -> str:
+    return next(said for said in found.groups()[1:] if said is not None)
+
+
+def _replaced(found: re.Match[str]) -> str:
+    quote = found[0][-1]
+    return f"{found[1]}{quote}<str>{quote}"
 
 
 _ESCAPES: Final = re.compile(r"\\\\?([nrt'\"])")

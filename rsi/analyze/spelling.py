@@ -180,15 +180,24 @@ def together(marks: Iterable[Marks]) -> list[tuple[Marks, Marks]]:
     every = sorted(set(marks), key=_order)
     if len({one.at for one in every} - {""}) > 1:
         every = [one for one in every if not one.at]
-    fullest = [one for one in every if not any(one != other and one.within(other) for other in every)]
+    fullest: list[Marks] = []
+    for one in sorted(every, key=_fullest_first):
+        if not any(one.within(other) for other in fullest):
+            fullest.append(one)
     if all(one.fits(other) for one, other in combinations(fullest, 2)):
         return [(every[0], one) for one in every[1:]]
+    held = set(fullest)
     pairs = []
     for one in every:
-        fuller = [other for other in fullest if other != one and one.within(other)]
+        fuller = [other for other in fullest if one.within(other)] if one not in held else []
         if len(fuller) == 1:
             pairs.append((fuller[0], one))
     return pairs
+
+
+def _fullest_first(marks: Marks) -> tuple[int, bool, bool, str, str, list[str]]:
+    """Nothing that says less stands before what says more."""
+    return (-len(marks.codes), not marks.kind, not marks.at, marks.kind, marks.at, sorted(marks.codes))
 
 
 def _order(marks: Marks) -> tuple[int, str, str, list[str]]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from rsi.analyze.codes import is_code, is_place, status
 from rsi.analyze.masks import SHAPE, mask_word, steady
 from rsi.analyze.phrases import fold, mask_quoted, unescape
 from rsi.analyze.record import unwrap
@@ -20,7 +21,10 @@ from rsi.analyze.trace import condense
 from rsi.model import Fingerprint
 
 #: Stored with every fingerprint and vector; raise it whenever a template changes.
-MASK_VERSION: Final = 3
+MASK_VERSION: Final = 4
+#: Part of every hash, and never changed again: a template that a newer version leaves as it was keeps its fingerprint,
+#: its issue and what a person decided about it.
+_SEED: Final = 3
 #: Characters looked at: the head and the tail of anything longer (a trace says what it is at one of its ends).
 EXAMINED: Final = 8192
 #: Characters of a template that are kept; MiniLM reads some 1,000.
@@ -30,27 +34,9 @@ _CACHED_TEXT: Final = 512
 
 #: Colours and cursor movements (ECMA-48 CSI sequences): a coloured log says the same as a plain one.
 _ANSI: Final = re.compile(r"\x1b\[[0-?]{0,32}[ -/]{0,4}[@-~]")
+#: What is left of a broken one; taken out, or taking one out could make another.
+_ESCAPE: Final = "\x1b"
 _DIGIT: Final = re.compile(r"[0-9]")
-_CODE_HERE: Final = re.compile(r"[(\[\"']*-?\d{1,4}[)\]\"',.:;]*")
-_STATUS_HERE: Final = re.compile(r"[(\[\"']*\d\d\d[)\]\"',.:;]*")
-#: Words after which a number is a code …
-_BEFORE_CODE: Final = frozenset({
-    "status", "status_code", "statuscode", "code", "errno", "signal", "exit", "exit_code", "exitcode", "returncode",
-    "winerror",
-})  # fmt: skip
-#: … after which a number of three digits is a status …
-_BEFORE_STATUS: Final = frozenset({"http", "https", "http/1.0", "http/1.1", "http/2", "error", "err"})
-#: … and before which it is one (the reason phrases of RFC 9110).
-_AFTER_STATUS: Final = frozenset({
-    "bad", "unauthorized", "payment", "forbidden", "not", "method", "request", "conflict", "gone", "too",
-    "unprocessable", "internal", "service", "gateway",
-    "client", "server", "overloaded", "resource_exhausted", "unavailable",
-})  # fmt: skip
-#: … after which one is a status if the sentence, or what answered, ends there: `upstream returned 502`.
-_ANSWERED: Final = frozenset({"returned", "responded", "replied", "upstream", "gateway"})
-_ANSWERED_WITH: Final = frozenset({"responded", "replied", "failed", "answered", "errored"})
-_AFTER_ANSWER: Final = frozenset({"", "from", "for", "on", "error", "errors", "response", "status"})
-_STRIP: Final = "([{\"'<=:,.;)]}"
 _CLASS: Final = re.compile(r"((?:[A-Za-z_]\w*\.){0,8}([A-Z]\w{2,80}))(?::\s+|\(|:?$|\s+(?=at \S+:\S))")
 _HUMPS: Final = re.compile(r"[A-Z][a-z]\w*[A-Z]\w*")
 _CLASS_ENDS: Final = (
@@ -83,7 +69,29 @@ class _Plan:
         return "".join([piece for pair in zip(self.parts, [*digits, ""], strict=True) for piece in pair])
 
 
-_plans: dict[str, str | _Plan] = {}
+class _Choice:
+    """Texts of one shape in which statuses could stand: a plan for each of those that do, `""` for other numbers."""
+
+    __slots__ = ("places", "plans")
+
+    def __init__(self, places: tuple[int, ...]) -> None:
+        self.places = places
+        self.plans: dict[tuple[str, ...], str | _Plan] = {}
+
+    def plan(self, text: str) -> str | _Plan:
+        words = text.split()
+        statuses = tuple([status(words[place]) for place in self.places])
+        found = self.plans.get(statuses)
+        if found is None:
+            if len(self.plans) >= _STATUSES_TOGETHER:
+                self.plans.clear()
+            found = self.plans[statuses] = _planned(text)
+        return found
+
+
+#: Plans of one shape: as many as there are statuses.
+_STATUSES_TOGETHER: Final = 100
+_plans: dict[str, str | _Plan | _Choice] = {}
 
 
 def mask(text: str) -> str:
@@ -98,12 +106,26 @@ def mask(text: str) -> str:
         if plan is None:
             if len(_plans) >= _CACHE:
                 _plans.clear()
-            plan = _plans[shape] = _planned(text)
+            plan = _plans[shape] = _chosen(text)
+    if isinstance(plan, _Choice):
+        plan = plan.plan(text)
     return plan if isinstance(plan, str) else plan.fill(text)
 
 
 def _slowly(text: str) -> str:
-    return _settled(_once(_ANSI.sub("", text)))
+    return _settled(_once(_uncoloured(text)))
+
+
+def _uncoloured(text: str) -> str:
+    return _ANSI.sub("", text).replace(_ESCAPE, "") if _ESCAPE in text else text
+
+
+def _chosen(text: str) -> str | _Plan | _Choice:
+    words = text.split()
+    places = tuple(place for place in range(len(words)) if is_place(words, place))
+    if not places:
+        return _planned(text)
+    return _Choice(places) if mask_quoted(text) == text else _Plan((), None)
 
 
 def _planned(text: str) -> str | _Plan:
@@ -142,31 +164,12 @@ def _words(words: list[str]) -> list[str]:
             out.append(word)
             continue
         masked = mask_word(word)
-        out.append(word if masked != word and _is_code(word, words, place) else masked)
+        out.append(word if masked != word and is_code(words, place) else masked)
     return out
 
 
 def _cut(line: str) -> str:
     return line if len(line) <= LONGEST else line[:LONGEST].rsplit(" ", 1)[0]
-
-
-def _is_code(word: str, words: list[str], place: int) -> bool:
-    """Whether this number is a status, an errno or an exit code, by the words beside it."""
-    if not _CODE_HERE.fullmatch(word):
-        return False
-    if not place and word.endswith(":") and _STATUS_HERE.fullmatch(word):
-        return True  # `503: {"error": …`
-    before = words[place - 1].strip(_STRIP).lower() if place else ""
-    if before in _BEFORE_CODE or before.endswith(("status_code", "errno", "exit_code", "code")):
-        return True
-    if not _STATUS_HERE.fullmatch(word):
-        return False
-    after = words[place + 1].strip(_STRIP).lower() if place + 1 < len(words) else ""
-    if before in _BEFORE_STATUS or after in _AFTER_STATUS:
-        return True
-    with_it = before == "with" and place > 1
-    answered = words[place - 2].lower() in _ANSWERED_WITH if with_it else before in _ANSWERED
-    return answered and (after in _AFTER_ANSWER or not word[-1].isdigit())
 
 
 def fingerprint(text: str, error_type: str | None = None, *, stack: str | None = None) -> Fingerprint:
@@ -177,14 +180,14 @@ def fingerprint(text: str, error_type: str | None = None, *, stack: str | None =
     innermost frames.
 
     Returns:
-        `hash` of 16 hex characters over mask version, class (without module) and template.
+        `hash` of 16 hex characters over class (without module) and template.
     """
     text, logged = unwrap(text.strip())
-    line = condense(_ANSI.sub("", _joined(text, stack)))
+    line = condense(_uncoloured(_joined(text, stack)))
     written, message = _split_class(line)
     kind = (error_type or logged or "").rsplit(".", 1)[-1].strip() or written
     template = mask(message if kind and kind == written else line) or kind or "(no text)"
-    key = f"{MASK_VERSION}\0{kind or ''}\0{template}".encode("utf-8", "replace")
+    key = f"{_SEED}\0{kind or ''}\0{template}".encode("utf-8", "replace")
     return Fingerprint(hashlib.blake2b(key, digest_size=8).hexdigest(), template, kind)
 
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from rsi.analyze.cluster import kept_codes
 from rsi.analyze.masks import is_kept, is_model
+from rsi.analyze.roles import BEFORE, BEHIND, ROLES, beside, names_what_failed
 from rsi.analyze.words import CODED_KEYS, IDENTITIES, INSTANCES, OUTCOMES, OWNED, VERBS_AFTER, is_name
 
 ANY: Final = "<*>"
@@ -30,11 +32,9 @@ class Kind(Enum):
     NAMED = "a name"
     """A word after a noun that has instances: `user cyrus`."""
     QUOTED = "a quoted name"
-    """`'user_id'`: a name that tells faults apart until there are many of them."""
-    SYMBOL = "an identifier"
-    """The same for `lookup_order`, `plans.user_id`."""
-    MODEL = "a model's name"
-    """The same for `gpt-4o`."""
+    """`'report'`: a name that tells faults apart until there are many of them."""
+    IDENTITY = "the name of what failed"
+    """`Tool 'search'`, `gpt-4o`, `card_declined`: it tells faults apart, however many there are."""
     WORD = "a word"
     """Any word, where the same sentence was seen with many others in its place."""
     FIELD = "a field's name"
@@ -71,6 +71,9 @@ _QUOTES: Final = "'\"`"
 _QUOTABLE: Final = re.compile(r"[A-Za-z_][\w.-]{0,63}")
 #: Identifiers of two parts; in capitals they are codes (`RESOURCE_EXHAUSTED`).
 _SYMBOL: Final = re.compile(r"[A-Za-z][A-Za-z]*(?:[_.][a-z]+)+")
+#: What may name what failed; names with a number only right behind the noun: `tool fetch_2`, not `node-7 task`.
+_NAMES: Final = (Kind.QUOTED, Kind.NAMED, Kind.FIELD)
+_NUMBERS: Final = (Kind.NUMBERED, Kind.MIXED)
 _UNIT: Final = re.compile(r"[A-Za-z%]{0,3}")
 _LETTER: Final = re.compile(r"[A-Za-z]")
 _DIGITS: Final = re.compile(r"\d+")
@@ -111,17 +114,31 @@ def _read(template: str) -> list[_Read]:
 def _atoms(text: str) -> list[_Read]:
     atoms = [piece for atom in _ATOM.findall(text) for piece in (_EMPTY if atom == "()" else (atom,))]
     padded = ["", "", "", "", *atoms, ""]
-    return [_read_atom(padded[place : place + 6]) for place in range(len(atoms))]
+    return [_read_atom(padded[place : place + 6], atoms, place) for place in range(len(atoms))]
 
 
-def _read_atom(near: list[str]) -> _Read:
-    """The word in the fifth place of six, by the four before it and the one after it."""
+def _read_atom(near: list[str], atoms: list[str], place: int) -> _Read:
+    """The word in the fifth place of six, by the four before it and the one after it; `atoms[place]` is the same."""
     key, _, second, before, atom, after = near
     quoted = before != "" and before in _QUOTES and after == before
     if quoted and second == ":" and near[1] in _QUOTES and key.lower() in CODED_KEYS:
         return atom, None
     value = _value(atom, before, second, quoted)
-    return (atom, None) if value is None else (ANY, value)
+    if value is None:
+        return atom, None
+    return ANY, Value(Kind.IDENTITY, atom) if _tells_apart(value.kind, atoms, place) else value
+
+
+def _tells_apart(kind: Kind, atoms: list[str], place: int) -> bool:
+    """Whether the word in this place is a code, or the name of what failed."""
+    before = atoms[max(place - BEFORE, 0) : place][::-1]
+    if kind in _NUMBERS:
+        noun = before[0].lower() if before else ""
+        return noun in ROLES and noun not in INSTANCES
+    if kind not in _NAMES:
+        return False
+    is_code = kind is Kind.QUOTED and bool(kept_codes(atoms[place]))
+    return is_code or names_what_failed(before, atoms[place + 1 : place + 1 + BEHIND])
 
 
 def _value(atom: str, before: str, second: str, quoted: bool) -> Value | None:
@@ -134,7 +151,7 @@ def _value(atom: str, before: str, second: str, quoted: bool) -> Value | None:
     if quoted:
         return Value(Kind.QUOTED, atom) if _QUOTABLE.fullmatch(atom) else None
     if is_model(atom):
-        return Value(Kind.MODEL, atom)
+        return Value(Kind.IDENTITY, atom)
     if len(atom) == 1 or is_kept(atom):
         return None
     if _DIGITS.search(atom):
@@ -155,7 +172,7 @@ def _word(atom: str, before: str, second: str) -> Value | None:
     if named and (before in INSTANCES or (before == "for" and second in OWNED)):
         return Value(Kind.NAMED, atom)
     if _SYMBOL.fullmatch(atom):
-        return Value(Kind.SYMBOL, atom)
+        return Value(Kind.IDENTITY, atom)
     if not named:
         return None
     return Value(Kind.FIELD, atom) if before == "=" and second in INSTANCES else None
@@ -200,10 +217,13 @@ def holes(words: tuple[str, ...]) -> list[int]:
     plain = [place for place, word in enumerate(words) if word.isalpha() and word.isascii()]
     if len(plain) <= _CONTEXT:
         return []
-    return [place for place in plain if place and len(words[place]) > 2 and _may_vary(words[place - 1], words[place])]  # noqa: PLR2004
+    return [place for place in plain if place and len(words[place]) > 2 and _may_vary(words, place)]  # noqa: PLR2004
 
 
-def _may_vary(before: str, word: str) -> bool:
-    return (
-        before.lower() not in IDENTITIES and before.lower() not in VERBS_AFTER and not word.isupper() and is_name(word)
-    )
+def _may_vary(words: tuple[str, ...], place: int) -> bool:
+    before, word = words[place - 1].lower(), words[place]
+    behind = words[place + 1] if place + 1 < len(words) else ""
+    if before in IDENTITIES or before in VERBS_AFTER or word.isupper() or not is_name(word):
+        return False
+    coded = before in _QUOTES and behind == before  # what is quoted and yet constant is a code
+    return not coded and not beside(before, behind)

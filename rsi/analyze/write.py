@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from rsi.analyze import titles
 from rsi.analyze.delta import HOUR_S, Delta, Place, Seen, Tally, Touch
 from rsi.analyze.template import MASK_VERSION
-from rsi.store import fingerprints, health, issue_rows, minutes, outcomes, pending, recategorize, rollups
+from rsi.store import fingerprints, health, issue_rows, minutes, outcomes, pending, recategorize, rollups, rulings
 from rsi.store.fingerprints import Interned, Key, NewTemplate
 from rsi.store.issue_rows import HourRow, IssueRow
 from rsi.store.minutes import MinuteRow
@@ -50,8 +50,10 @@ def _intern(conn: Connection, delta: Delta) -> dict[Key, Interned]:
     slots = {seen.slot: key for key, seen in delta.seen.items() if seen.slot > 0}
     there = {slots[id_]: found for id_, found in fingerprints.by_id(conn, slots).items()}
     there = {key: found for key, found in there.items() if _is_still(key, found)}
-    new = [_new(seen) for key, seen in delta.seen.items() if key not in there]
-    return there | fingerprints.intern(conn, new, delta.now)
+    left = [key for key in delta.seen if key not in there]
+    there |= fingerprints.find(conn, left) if left else {}
+    there |= rulings.kept_together(conn, [key for key in left if key not in there])
+    return there | fingerprints.intern(conn, [_new(delta.seen[key]) for key in left if key not in there], delta.now)
 
 
 def _is_still(key: Key, found: Interned) -> bool:

@@ -143,16 +143,19 @@ def merge(place: Place, a: str, b: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("issue_id")
+@click.option("--template", type=int, help="Take out this one only; `rsi issue ID` lists them with their numbers.")
 @as_json
 @place
-def split(place: Place, issue_id: str, as_json: bool) -> None:
-    """Take an issue apart into its templates, for ever.
+def split(place: Place, issue_id: str, template: int | None, as_json: bool) -> None:
+    """Take an issue apart, for ever: its first template stays, all others leave; or one leaves alone.
 
     \b
     Example:
       rsi split i3
+      rsi split i3 --template 41
     """
-    done = _do(place, "/v1/issues/split", {"id": issue_id}, lambda p: {"issues": p.split(issue_id, WHO)})
+    body = {"id": issue_id} if template is None else {"id": issue_id, "fingerprint": template}
+    done = _do(place, "/v1/issues/split", body, lambda p: {"issues": p.split(issue_id, WHO, template)})
     if as_json:
         print_json(done)
     else:

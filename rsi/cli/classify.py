@@ -189,7 +189,8 @@ class _Dry:
 def _resemblance(place: Place, texts: Sequence[str]) -> Resemblance:
     from rsi.worker import Worker
 
-    with Worker(env={"RSI_WORKER_AWAITED": "1"}) as worker:
+    state = place.home.state  # what was learned is kept where a home has been prepared
+    with Worker(env={"RSI_WORKER_AWAITED": "1"}, keep=state if state.is_dir() else None) as worker:
         return worker.resemble(texts, rules.load_prototypes([place.home.rules]))
 
 

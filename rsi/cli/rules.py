@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rsi import rules as rule_files
 from rsi.cli.options import Place, as_json, place, print_json, styled, table
+
+if TYPE_CHECKING:
+    from rsi.fix.records import Scored
 
 KINDS = ("classify", "fix")
 PROTOTYPES = "prototypes"
@@ -48,11 +51,22 @@ def list_rules(place: Place, kind: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"rules": found})
         return
-    rows = [
-        [r["id"], r["kind"], r["status"], r["origin"], r["record"] or "-", ", ".join(r["categories"])[:60]]
-        for r in found
-    ]
-    table(rows, ["id", "kind", "status", "origin", "record", "categories"])
+    table([_cells(rule) for rule in found], ["id", "kind", "status", "origin", "acts", "record", "brier", "categories"])
+    if not place.quiet:
+        for rule in found:
+            if rule.get("why"):
+                click.echo(f"  {rule['why']}")
+
+
+def _cells(rule: dict[str, Any]) -> list[str]:
+    acts = rule.get("acts")
+    shown = "-" if acts is None else "alone" if acts else "proposes"
+    brier = rule.get("brier")
+    scored = "-" if brier is None else f"{brier:.2f}"
+    categories = ", ".join(rule["categories"])[:60]
+    return [
+        rule["id"], rule["kind"], rule["status"], rule["origin"], shown, rule["record"] or "-", scored, categories
+    ]  # fmt: skip
 
 
 def _list_prototypes(place: Place, *, as_json: bool) -> None:
@@ -69,6 +83,7 @@ def _records(place: Place, kind: str) -> Iterator[dict[str, Any]]:
 
     loaded = rule_files.load(kind, [place.home.rules])  # type: ignore[arg-type]
     with reading(place) as conn:
+        past = _past(conn) if kind == "fix" and conn is not None else {}
         for rule in loaded.rules:
             yield {
                 "id": rule.id,
@@ -77,16 +92,38 @@ def _records(place: Place, kind: str) -> Iterator[dict[str, Any]]:
                 "origin": rule.origin,
                 "categories": rule.categories if kind == "fix" else [rule.category],
                 "precedence": rule.precedence,
-                "record": _record(conn, rule.id) if kind == "fix" and conn is not None else None,
+                "record": None,
                 "file": rule.file,
+                **(_standing(rule, past, known=conn is not None) if kind == "fix" else {}),
             }
 
 
-def _record(conn: Any, rule: str) -> str:
-    from rsi.store import fixes
+def _past(conn: Any) -> Mapping[str, Scored]:
+    from rsi.fix import records
+    from rsi.store import endings
 
-    found = fixes.record(conn, rule)
-    return f"{found.won} won, {found.lost} lost, {found.undecided} undecided"
+    return records.count(endings.load(conn))
+
+
+def _standing(rule: Any, past: Mapping[str, Scored], *, known: bool) -> dict[str, Any]:
+    """What is counted of a rule for fixes, and what follows from it; advice has nothing to win."""
+    from rsi.fix import records
+
+    own = past.get(rule.id, records.Scored())
+    said = records.standing(rule, own)
+    changes, acts = rule.change is not None, said.acts and rule.safe
+    unsafe = f"{rule.id} does not call its change safe" if said.acts and not rule.safe else said.sentence
+    return {
+        "record": f"{own.won} won, {own.lost} lost, {own.undecided} undecided" if known else None,
+        "won": own.won,
+        "lost": own.lost,
+        "undecided": own.undecided,
+        "confidence": round(records.confidence(rule.id, past), 4) if changes else None,
+        "brier": None if own.brier is None else round(own.brier, 4),
+        "scored": own.scored,
+        "acts": acts if changes else None,
+        "why": unsafe if changes and not acts else "",
+    }
 
 
 @rules.command()

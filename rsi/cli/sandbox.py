@@ -16,7 +16,7 @@ import click
 
 from rsi.cli.options import as_json, harmless, print_json, styled
 from rsi.cli.sandbox_doctor import doctor
-from rsi.errors import InvalidInputError, IsolationError, NotFoundError, RSIError, SandboxError, TooLargeError
+from rsi.errors import IsolationError, NotFoundError, RSIError, SandboxError, TooLargeError
 from rsi.sandbox.choose import AUTO, KNOWN
 from rsi.sandbox.merge import Fingerprint, UndoLog, apply, fingerprint, undo_folder
 from rsi.sandbox.model import FOR_FIXES, Change, ExecResult, GiB, Isolation, Limits, MiB
@@ -114,7 +114,7 @@ def run(workspace: Path, as_json: bool, command: tuple[str, ...], **asked: Any) 
       rsi sandbox run --write-back --timeout 60 -- ruff check --fix .
     """
     try:
-        view = Sandbox.create(_checked(workspace), backend=asked["backend"], require=_required(asked["require"]))
+        view = Sandbox.create(workspace, backend=asked["backend"], require=_required(asked["require"]))
     except (RSIError, OSError) as error:
         _never_ran(error)
     with view, _ending_cleanly():
@@ -131,16 +131,6 @@ def run(workspace: Path, as_json: bool, command: tuple[str, ...], **asked: Any) 
     if as_json:
         print_json(_document(view, result, changes, log))
     click.get_current_context().exit(status)
-
-
-def _checked(workspace: Path) -> Path:
-    """A folder that does not hold the very things that are to be kept out."""
-    home, folder = Path("~").expanduser().resolve(), workspace.resolve()
-    if folder == home or folder in home.parents:
-        raise InvalidInputError(
-            f"workspace: {folder} holds your home folder and all that is in it; name a project's folder"
-        )
-    return folder
 
 
 def _required(names: tuple[str, ...]) -> Isolation:

@@ -20,6 +20,8 @@ from rsi.policy import mask_task
 COLOURS: Final = {"healthy": "green", "degraded": "yellow", "unhealthy": "red", "unknown": "white"}
 TITLE_WIDTH: Final = 70
 MOST_WITH: Final = 2
+#: Of a template in the list of an issue's.
+TEMPLATE_CHARS: Final = 100
 
 
 @contextlib.contextmanager
@@ -214,10 +216,21 @@ def _print_issue(found: IssueInFull) -> None:
     if found.correlated:
         click.echo(f"  {'moves with':16} {', '.join(found.correlated)} (rsi incidents)")
     _print_related(found)
+    _print_templates(found)
     for sample in found.sample_errors:
         click.echo("  sample (untrusted text):")
         for line in sample.splitlines():
             click.echo(f"    | {harmless(line)}")
+
+
+def _print_templates(found: IssueInFull) -> None:
+    if found.templates_total < 2:  # noqa: PLR2004 - nothing to split
+        return
+    click.echo(f"  {'templates':16} {found.templates_total}; `rsi split {found.id} --template NUMBER` takes one out")
+    for one in found.templates:
+        click.echo(f"    {one.id:>6} {one.n:>6} times  {harmless(one.template[:TEMPLATE_CHARS])}")
+    if left := found.templates_total - len(found.templates):
+        click.echo(f"    … and {left} more")
 
 
 def _print_related(found: IssueInFull) -> None:
@@ -285,7 +298,9 @@ def _print_fix(found: Fix) -> None:
     for name in ("state", "issue", "rule", "category", "source", "task", "knob", "safe"):
         click.echo(f"  {name:10} {harmless(getattr(found, name))}")
     click.echo(f"  {'change':10} {found.change.target}: {_plain(found.change.before)} → {_plain(found.change.after)}")
-    click.echo(f"  {'evidence':10} {_plain(found.evidence)}")
+    evidence = {name: value for name, value in found.evidence.items() if name != "check"}
+    click.echo(f"  {'evidence':10} {_plain(evidence)}")
+    _print_check(found)
     for rail in found.rails:
         click.echo(styled(f"  not applied: {harmless(rail)}", fg="yellow"))
     if found.verdict is not None:
@@ -294,6 +309,19 @@ def _print_fix(found: Fix) -> None:
         _print_cost(found.cost)
     for entry in found.journal:
         click.echo(f"  {entry.get('at')}  {entry.get('who')}  {entry.get('what')}")
+
+
+def _print_check(found: Fix) -> None:
+    from rsi.fix import checked
+
+    check = checked.of(found.evidence)
+    if check is None:
+        return
+    click.echo(f"  {'check':10} {harmless(checked.sentence(check))}")
+    for one in checked.outputs(check):
+        click.echo(f"  output {harmless(one.title)} (untrusted text):")
+        for line in one.text.splitlines():
+            click.echo(f"    | {harmless(line)}")
 
 
 def _print_verdict(found: Fix) -> None:
@@ -309,9 +337,21 @@ def _print_verdict(found: Fix) -> None:
 
 
 def _print_cost(cost: Cost) -> None:
-    spent = {"calls": cost.extra_calls, "tokens": cost.extra_tokens, "s": cost.extra_s}
-    extra = ", ".join(f"{amount:+g} {unit}" for unit, amount in spent.items() if amount is not None)
-    click.echo(f"  {'cost':10} {extra} for {cost.failures_avoided:g} failures avoided in {cost.tasks} tasks")
+    spent = {
+        "calls": (cost.extra_calls, cost.extra_calls_95),
+        "tokens": (cost.extra_tokens, cost.extra_tokens_95),
+        "s": (cost.extra_s, cost.extra_s_95),
+    }
+    extra = ", ".join(f"{amount:+g} {unit} {_within(span)}" for unit, (amount, span) in spent.items()
+                      if amount is not None)  # fmt: skip
+    avoided = f"{cost.failures_avoided:g} failures avoided {_within(cost.failures_avoided_95)}"
+    click.echo(f"  {'cost':10} {extra} for {avoided} in {cost.tasks} tasks")
+    if cost.method:
+        click.echo(f"  {'':10} {cost.method}")
+
+
+def _within(span: tuple[float, float] | None) -> str:
+    return f"[{span[0]:g}, {span[1]:g}]" if span is not None else "[too few]"
 
 
 def _plain(value: object) -> str:

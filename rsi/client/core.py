@@ -21,6 +21,7 @@ from rsi.client.link import Link
 from rsi.client.policies import PolicyBook
 from rsi.client.poller import Poller
 from rsi.client.recorded import OutcomeFields, Recorded
+from rsi.client.rules import warm_up
 from rsi.client.sender import QUEUE_SIZE, Sender
 from rsi.client.settings import Settings, settle
 from rsi.client.spool import Spool, key
@@ -59,7 +60,14 @@ class Client:
         self.enforcing = self.settings.enabled and not self.settings.observe_only
         self._queue_size = queue_size
         self.tally = Tally()
-        self.policies = PolicyBook(self._policy_folder, self.tally)
+        #: Under a policy file (`RSI_POLICY_FILE`) nothing leaves this process.
+        self._reports = self.enabled and self.settings.policy_file is None
+        self.policies = PolicyBook(
+            self._policy_folder,
+            self.tally,
+            lambda: warm_up(self.settings.state, self.tally),
+            self.settings.policy_file,
+        )
         self._begin(self.settings.client_id)
         process.track(self)
 
@@ -84,7 +92,7 @@ class Client:
             tally=self.tally,
             size=self._queue_size,
         )
-        self.put: Callable[[Pending], None] = self._sender.put if self.enabled else _nothing
+        self.put: Callable[[Pending], None] = self._sender.put if self._reports else _nothing
 
     def reset_after_fork(self) -> None:
         """In the child: a new queue, sender and client id; policies stay. What the parent queued is the parent's."""
@@ -110,12 +118,15 @@ class Client:
         **fields: Unpack[OutcomeFields],
     ) -> None:
         """Queue one outcome; `rsi.record` says more."""
-        if self.enabled:
+        if self._reports:
             self.put(Recorded(self.new_id(), task, success, error=error, source=source or self.source, fields=fields))
 
     def want(self, source: str, task: str, enforces: Iterable[str]) -> None:
         """Begin to keep the policy of `source`, telling the daemon what this process can act on for `task`."""
         if not self.enforcing or self._closed:
+            return
+        if not self._reports:
+            self.policies.load(source)
             return
         with self._lock:
             news = self._capabilities.offer(source, task, enforces)
@@ -143,7 +154,7 @@ class Client:
 
     def flush(self, timeout: float = EXIT_S) -> bool:
         """Wait until everything recorded so far is sent or spooled; whether that was done within `timeout` seconds."""
-        if not self.enabled or self._closed:
+        if not self._reports or self._closed:
             return True
         return self._sender.flush(timeout)
 
@@ -211,7 +222,7 @@ class Client:
 
     def _folder(self, kind: str) -> Path | None:
         settings = self.settings
-        if settings.state is None:
+        if settings.state is None or settings.policy_file is not None:
             return None
         return settings.state / kind / key(settings.url or str(settings.home or locate(settings)))
 
@@ -234,7 +245,7 @@ _COUNTERS: Final = ("sent", "spooled", "resent", "rejected", "dropped", "unencod
 
 
 def _nothing(_: Pending) -> None:
-    """A disabled client takes nothing."""
+    """A client that is disabled, or under a policy file, takes nothing."""
 
 
 def _policy_line(book: PolicyBook, source: str) -> dict[str, Any]:

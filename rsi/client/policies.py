@@ -36,10 +36,21 @@ class PolicyBook:
 
     Args:
         folder: where policies outlive the process, or `None`; asked when it is needed.
+        tally: hears of trouble.
+        acting: called whenever a policy comes into force under which something may have to be done about a failure.
+        file: the one policy, for every source and for good: how a check before a fix says what it is about.
     """
 
-    def __init__(self, folder: Callable[[], Path | None], tally: Tally) -> None:
+    def __init__(
+        self,
+        folder: Callable[[], Path | None],
+        tally: Tally,
+        acting: Callable[[], None],
+        file: Path | None = None,
+    ) -> None:
         self._folder = folder
+        self._file = file
+        self._acting = acting
         self._tally = tally
         self._held: dict[str, Held] = {}
         self._tried: set[str] = set()
@@ -85,6 +96,9 @@ class PolicyBook:
 
     def load(self, source: str) -> None:
         """Begin with what was known when the last process ended, decayed if that is long ago. Once per source."""
+        if self._file is not None:
+            self._obey(self._file, source)
+            return
         folder = self._folder()
         if source in self._tried or folder is None:
             return
@@ -101,7 +115,23 @@ class PolicyBook:
             etag = found.get("etag")
             self._hold(source, document.policy, expires(document.policy), etag if isinstance(etag, str) else None, ())
 
+    def _obey(self, path: Path, source: str) -> None:
+        if source in self._tried:
+            return
+        self._tried.add(source)
+        try:
+            document = read(msgspec.json.decode(path.read_bytes()))
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            self._tally.say_once(f"RSI_POLICY_FILE={path} cannot be read, nothing is enforced: {error}")
+            return
+        for problem in document.problems:
+            self._tally.say_once(f"RSI_POLICY_FILE={path}: {problem}")
+        if document.policy is not None:
+            self._hold(source, document.policy, float("inf"), None, document.problems)
+
     def _hold(self, source: str, policy: Policy, until: float, etag: str | None, problems: tuple[str, ...]) -> None:
+        if policy.scopes or policy.experiments:
+            self._acting()
         self._held[source] = Held(policy, decay(policy, float("inf")), until, etag, problems)
 
     def _save(self, source: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
-from functools import cache
 from typing import Final
 
 from rsi.client.capabilities import Capabilities, policy_path
@@ -93,16 +92,6 @@ class Poller:
         if not self._book.take(self._source, answer.json(), answer.headers.get("etag")):
             return False
         after = self._book.held(self._source)
-        if after is not None and (after.policy.scopes or after.policy.experiments):
-            _load_rules()
         if before is not None and after is not None and before.policy.version == after.policy.version:
             self._stopped.wait(min(SAME_PAUSE_S, MAX_ASKED_S))
         return True
-
-
-@cache
-def _load_rules() -> None:
-    """Reading the rules takes a moment: here, where nobody waits for it, and not at an agent's first failure."""
-    from rsi.classify import classify  # noqa: PLC0415 - see above
-
-    classify("")

@@ -25,6 +25,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         enabled: false means that nothing at all is hooked, sent or written.
         observe_only: report, and enforce nothing.
         state: `$XDG_STATE_HOME/rsi`, where spool and policy lie; `None` where there is no such place.
+        policy_file: the one policy to work under, instead of a daemon's: then nothing is reported, sent or kept.
     """
 
     url: str | None
@@ -36,6 +37,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool
     observe_only: bool
     state: Path | None
+    policy_file: Path | None = None
 
 
 def settle(
@@ -61,6 +63,7 @@ def settle(
         enabled=_enabled(enabled, env),
         observe_only=_is_on(env, "RSI_OBSERVE_ONLY"),
         state=_state(env),
+        policy_file=Path(env["RSI_POLICY_FILE"]) if env.get("RSI_POLICY_FILE") else None,
     )
 
 
@@ -74,7 +77,7 @@ def _enabled(asked: bool | None, env: Mapping[str, str]) -> bool:
     if asked is not None:
         return asked
     under_pytest = "pytest" in sys.modules or "PYTEST_CURRENT_TEST" in env
-    return not under_pytest or _is_on(env, "RSI_ENABLE")
+    return not under_pytest or _is_on(env, "RSI_ENABLE") or bool(env.get("RSI_POLICY_FILE"))
 
 
 def _declared_home(home: str | os.PathLike[str] | None, env: Mapping[str, str]) -> Path | None:

@@ -10,16 +10,14 @@ from typing import Any, Final
 
 import msgspec
 
-from rsi import change
+from rsi import change, clock
 from rsi.config import Config
 from rsi.errors import InvalidInputError
-from rsi.fix import apply
+from rsi.fix import apply, checked, records
 from rsi.model import SPLITTABLE_KNOBS
 from rsi.store.fixes import FixRow, Record
 
 ANY: Final = "*"
-LOSING_AT: Final = 3
-"""A rule that lost this often, and more often than it won, only proposes (design, decision 13)."""
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +25,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
 
     `enforcers(source, task, knob)` is the number of live clients that can act; `rules` are the loaded ones by id;
     `records` how each rule's fixes ended; `experiments` those whose trial is open, canary or holdout;
-    `scope(source, task)` the values that every unit there has now.
+    `scope(source, task)` the values that every unit there has now. `cooling` are fixes that ended badly a short while
+    ago, `checking` is the one that is being checked, and `isolation` says why no check can be run (`None`: it can).
     """
 
     config: Config
@@ -40,6 +39,10 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     records: Mapping[str, Record]
     experiments: Sequence[FixRow]
     scope: Callable[[str, str], Mapping[str, Any]]
+    now: float = 0.0
+    cooling: Sequence[FixRow] = ()
+    checking: FixRow | None = None
+    isolation: str | None = None
 
 
 class Rail(msgspec.Struct, frozen=True):
@@ -64,11 +67,12 @@ def rails(fix: FixRow, around: Surroundings) -> list[Rail]:
 
 def overlaps(a: FixRow, b: FixRow) -> bool:
     """Whether two fixes turn the same knob for some of the same calls."""
-    return (
-        a.knob == b.knob
-        and (a.source == b.source or ANY in (a.source, b.source))
-        and (a.task == b.task or ANY in (a.task, b.task))
-    )
+    return a.knob == b.knob and same_scope(a, b)
+
+
+def same_scope(a: FixRow, b: FixRow) -> bool:
+    """Whether two fixes are about some of the same calls."""
+    return (a.source == b.source or ANY in (a.source, b.source)) and (a.task == b.task or ANY in (a.task, b.task))
 
 
 def person_set(policy: Sequence[Mapping[str, Any]], source: str, task: str, knob: str) -> bool:
@@ -96,17 +100,11 @@ def _rule(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
     if rule is None:
         yield Rail("rule", f"the rule {fix.rule} is not loaded any more", yields=True, at_once=True)
         return
-    if rule.origin != "builtin":
-        sentence = f"{fix.rule} is a rule of yours: it proposes until it has earned more"
-        yield Rail("rule", sentence, yields=True, at_once=True)
-    elif rule.status != "stable":
-        yield Rail("rule", f"{fix.rule} is {rule.status}: it only proposes", yields=True, at_once=True)
+    said = records.standing(rule, around.records.get(fix.rule, Record()))
+    if said.rail is not None:
+        yield Rail(said.rail, said.sentence, yields=True, at_once=True)
     if not rule.safe:
         yield Rail("safe", f"{fix.rule} does not call this change safe", yields=True, at_once=True)
-    record = around.records.get(fix.rule, Record())
-    if record.lost >= LOSING_AT and record.lost > record.won:
-        sentence = f"{fix.rule} has lost {record.lost} of {record.lost + record.won} verdicts: it only proposes"
-        yield Rail("record", sentence, yields=True, at_once=True)
 
 
 def _paused(_fix: FixRow, around: Surroundings) -> Iterator[Rail]:
@@ -185,8 +183,44 @@ def _evidence(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
     days = fix.evidence.get("days_expected")
     limit = around.config.verify.max_days
     if days is not None and days > limit:
-        sentence = f"a verdict would take {days:.0f} days at present traffic, verify.max_days is {limit:g}"
+        units = fix.evidence.get("units_expected")
+        needs = f"needs about {units} units, " if units else "takes "
+        sentence = f"a verdict {needs}{days:.0f} days at present traffic; verify.max_days is {limit:g}"
         yield Rail("days", sentence, yields=True, at_once=True)
+
+
+def _cooldown(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
+    """After a change that did not do well its scope is left alone for a while: what it did may not be over."""
+    here = [other for other in around.cooling if other.id != fix.id and same_scope(fix, other)]
+    if here:
+        last = max(here, key=lambda other: other.updated)
+        until = last.updated + around.config.fix.cooldown
+        if around.now < until:
+            ended = f"{last.ref} in the same scope ended {last.state.replace('_', ' ')}"
+            sentence = f"cool-down: {ended}; nothing is started there before {clock.iso(until)} (fix.cooldown)"
+            yield Rail("cooldown", sentence, yields=True, at_once=True)
+
+
+def _isolation(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
+    """Design, decision 10: what would have to be checked, and cannot be, is proposed."""
+    if around.isolation is not None and checked.due(fix, around.config.verify, around.now):
+        yield Rail("isolation", f"not checked: {around.isolation}", yields=True, at_once=True)
+
+
+def _check(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
+    """What the check said. A person who has read it may start the fix all the same, but never one that broke."""
+    verify = around.config.verify
+    if not checked.wanted(verify):
+        return
+    found = checked.counts(fix, verify, around.now)
+    if found is None:
+        other = around.checking
+        if other is not None and other.id != fix.id:
+            yield Rail("checking", f"queued: {other.ref} is being checked, one at a time")
+    elif found.outcome == "broke":
+        yield Rail("check", f"it broke what worked: {checked.sentence(found)}")
+    elif found.outcome not in checked.OPEN_DOOR:
+        yield Rail("check", f"not checked: {checked.sentence(found)}", yields=True, at_once=True)
 
 
 def _prototype(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
@@ -213,5 +247,5 @@ def _bounds(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
 
 _RAILS: Final[tuple[Callable[[FixRow, Surroundings], Iterator[Rail]], ...]] = (
     _paused, _bounds, _person, _client, _idempotent, _splittable, _auto, _knob, _rule, _prototype, _evidence, _queued,
-    _storm, _per_hour,
+    _storm, _per_hour, _cooldown, _isolation, _check,
 )  # fmt: skip

@@ -13,10 +13,10 @@ from sqlalchemy import Connection
 from rsi import change
 from rsi.config import Config
 from rsi.errors import RSIError
-from rsi.fix import publish, states, value
+from rsi.fix import publish, records, states, value
 from rsi.rules import FixFacts, FixRule, match_fix
 from rsi.stats import not_significantly_above, units_needed
-from rsi.store import clients, fixes, health, impact, issue_rows, recategorize, rollups, traffic
+from rsi.store import clients, endings, fixes, health, impact, issue_rows, recategorize, rollups, traffic
 from rsi.store.fixes import FixRow, NewFix
 from rsi.store.issue_rows import IssueRow
 from rsi.store.trials import Before
@@ -195,6 +195,7 @@ class _Planner:
         self._known = fixes.known(conn)
         self._standing = fixes.in_states(conn, fixes.STANDING)
         self._live: clients.Live | None = None
+        self._records: Mapping[str, records.Scored] | None = None
         self.new: list[NewFix] = []
         self.refreshed: list[tuple[int, dict[str, Any]]] = []
         self.outdated: list[int] = []
@@ -375,7 +376,14 @@ class _Planner:
             "issues": {f"i{issue}": n for issue, n in sorted(by_issue.items())},
             "units_expected": units,
             "days_expected": days,
+            **({endings.CONFIDENCE: self._confidence(rule)} if rule.change is not None else {}),
         }
+
+    def _confidence(self, rule: FixRule) -> float:
+        """The rule's predicted probability that its fix is verified, scored when the verdict falls."""
+        if self._records is None:
+            self._records = records.count(endings.load(self._conn))
+        return round(records.confidence(rule.id, self._records), 4)
 
     def _by_prototype(self, facts: Facts, struck: Sequence[str]) -> int:
         """Of the failures, those whose category no rule decided: alone they start nothing (see `fix.gate`)."""

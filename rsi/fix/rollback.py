@@ -1,4 +1,4 @@
-"""Undo: one fix, or all that are live."""
+"""Undo: one fix, or all that are live or on their way."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rsi.store.fixes import FixRow
 
 
 def one(conn: Connection, ref: str, who: str, now: float) -> FixRow:
-    """Take one applied fix back.
+    """Take one applied fix back, or call its check off.
 
     Raises:
         NotFoundError: there is no such fix.
@@ -20,5 +20,6 @@ def one(conn: Connection, ref: str, who: str, now: float) -> FixRow:
 
 
 def everything(conn: Connection, who: str, now: float) -> list[FixRow]:
-    """Take back every applied fix, newest first."""
-    return [apply.roll_back(conn, fix, who, now) for fix in reversed(fixes.in_states(conn, fixes.APPLIED))]
+    """Take back every applied fix, newest first; one that is being checked does not start."""
+    found = fixes.in_states(conn, (*fixes.APPLIED, "checking"))
+    return [apply.roll_back(conn, fix, who, now) for fix in reversed(found)]

@@ -12,7 +12,9 @@ from rsi.model import FixState, VerdictOutcome
 NEXT: Final[Mapping[FixState, tuple[FixState, ...]]] = {
     "proposed": ("approved", "checking", "rejected", "superseded"),
     "approved": ("checking", "kept_unverified", "rejected", "superseded"),
-    "checking": ("canary", "proposed", "approved", "failed"),
+    "checking": (
+        "canary", "kept_unverified", "proposed", "approved", "rejected", "rolled_back", "superseded", "failed",
+    ),
     "canary": ("verified", "kept_unverified", "rolled_back", "removed", "superseded"),
     "verified": ("rolled_back", "superseded"),
     "kept_unverified": ("rolled_back", "superseded"),
@@ -21,7 +23,7 @@ NEXT: Final[Mapping[FixState, tuple[FixState, ...]]] = {
     "rejected": (),
     "superseded": (),
     "failed": (),
-}
+}  # fmt: skip
 
 #: What a verdict does to a canary (contract §4). The two that are missing wait for the deadline.
 ON_VERDICT: Final[Mapping[VerdictOutcome, FixState]] = {

@@ -14,9 +14,10 @@ from sqlalchemy import Connection
 
 from rsi import clock
 from rsi.config import Config
-from rsi.fix import apply, gate, plan, publish
-from rsi.fix.gate import Surroundings
-from rsi.model import Policy, Verdict
+from rsi.fix import apply, checked, gate, plan, publish
+from rsi.fix.gate import Rail, Surroundings
+from rsi.model import FixState, Policy, Verdict
+from rsi.pipeline.checking import Checking
 from rsi.pipeline.pending import Pending, Struck
 from rsi.rules import FixRule
 from rsi.store import clients, fixes, health, journal, meta, trials
@@ -30,12 +31,17 @@ DAY_S: Final = 86_400.0
 ASK_EVERY_S: Final = 1.0
 FORGOTTEN_S: Final = 2 * DAY_S
 """A source silent for this long is not known any more: it neither calms nor alarms the storm guard."""
+ENDED_BADLY: Final[tuple[FixState, ...]] = ("rolled_back", "removed", "failed")
+"""What a cool-down follows."""
 
 
 class Acted(msgspec.Struct, kw_only=True):
     """What a pass did, for the report and for whoever listens."""
 
     planned: list[FixRow] = []
+    checking: list[FixRow] = []  # nothing else speaks against them: their check has begun
+    returned: list[FixRow] = []  # from the check, to wait for a person or for something else
+    checked: set[int] = set()  # whose check is over: they waited for nobody
     started: list[FixRow] = []
     judged: list[tuple[FixRow, Verdict]] = []
     ended: list[FixRow] = []
@@ -51,11 +57,16 @@ class Acting:
         config: what a person allows.
         attempt: `attempt(stage, conn, step)` runs a step in a savepoint; what it raises is counted there. False: it
             failed, and nothing of it was written.
+        checks: runs what is checked before a fix starts.
     """
 
-    def __init__(self, config: Config, attempt: Callable[[str, Connection, Callable[[], None]], bool]) -> None:
+    def __init__(
+        self, config: Config, attempt: Callable[[str, Connection, Callable[[], None]], bool], checks: Checking
+    ) -> None:
         self._config = config
         self._attempt = attempt
+        self._checks = checks
+        self._isolation = checks.isolation
         self._ask_at = float("-inf")
         self._published = False
         self._pending = Pending()
@@ -98,20 +109,83 @@ class Acting:
 
         Rails depend on the time and on others, so all are asked again, but without news (`fresh`) once a second.
         """
+        fresh = self._conclude(conn, rules, acted, now) or self._isolation != self._checks.isolation or fresh
         if not fresh and clock.monotonic() < self._ask_at:
             return
+        self._isolation = self._checks.isolation
         self._ask_at = clock.monotonic() + ASK_EVERY_S
         waiting = fixes.waiting(conn)
         if not waiting:
             return
-        around = _surroundings(conn, self._config, rules, waiting, now)
+        around = self._surroundings(conn, rules, waiting, now)
         for fix in waiting:
             rails = gate.rails(fix, around)
-            if not rails:
+            if rails:
+                if _sentences(rails) != fix.rails:
+                    fixes.change_to(conn, fix.id, now, rails=_sentences(rails))
+                continue
+            if checked.due(fix, self._config.verify, now):
+                key = checked.key(fix, self._config.verify)
+                acted.checking.append(apply.begin_check(conn, fix, key, now))
+            else:
                 acted.started.append(self._start(conn, fix, now))
-                around = _surroundings(conn, self._config, rules, waiting, now)
-            elif [rail.sentence for rail in rails] != fix.rails:
-                fixes.change_to(conn, fix.id, now, rails=[rail.sentence for rail in rails])
+            around = self._surroundings(conn, rules, waiting, now)
+
+    def _conclude(self, conn: Connection, rules: Mapping[str, FixRule], acted: Acted, now: float) -> bool:
+        """What was checked starts if the check and every rail let it, or goes back to where it came from.
+
+        Returns:
+            whether there was any.
+        """
+        for fix in fixes.in_states(conn, fixes.CHECKING):
+            found = self._checks.result(fix)
+            if paused(conn) or not self._checks.wanted:
+                acted.returned.append(self._back(conn, rules, fix, now))
+            elif found is None:
+                continue
+            elif found.outcome == "broke":
+                acted.ended.append(apply.fail(conn, apply.keep_check(conn, fix, found, now), found, now))
+            else:
+                self._start_or_back(conn, rules, apply.keep_check(conn, fix, found, now), acted, now)
+            acted.checked.add(fix.id)
+        return bool(acted.checked)
+
+    def _start_or_back(
+        self, conn: Connection, rules: Mapping[str, FixRule], fix: FixRow, acted: Acted, now: float
+    ) -> None:
+        if gate.rails(fix, self._surroundings(conn, rules, [fix], now)):
+            acted.returned.append(self._back(conn, rules, fix, now))
+        else:
+            acted.started.append(self._start(conn, fix, now))
+
+    def _back(self, conn: Connection, rules: Mapping[str, FixRule], fix: FixRow, now: float) -> FixRow:
+        rails = gate.rails(fix, self._surroundings(conn, rules, [fix], now))
+        return apply.break_off(conn, fix, _sentences(rails), now)
+
+    def _surroundings(
+        self, conn: Connection, rules: Mapping[str, Any], waiting: Collection[FixRow], now: float
+    ) -> Surroundings:
+        config = self._config
+        sources = [row for (_, task), row in health.load(conn).items() if not task and row.state != "unknown"]
+        known = [row for row in sources if now - row.at < FORGOTTEN_S]
+        standing = fixes.in_states(conn, fixes.STANDING)
+        running = {trial.fix for trial in trials.running(conn)}
+        return Surroundings(
+            config=config,
+            paused=paused(conn),
+            known_sources=len(known),
+            unhealthy_sources=sum(row.state == "unhealthy" for row in known),
+            applied_last_hour=fixes.applied_since(conn, now - HOUR_S),
+            enforcers=clients.live(conn, now, config.client_ttl).enforcers,
+            rules=rules,
+            records={rule: fixes.record(conn, rule) for rule in {fix.rule for fix in waiting}},
+            experiments=[fix for fix in fixes.in_states(conn, fixes.APPLIED) if fix.id in running],
+            scope=lambda source, task: publish.standing_scope(standing, source, task),
+            now=now,
+            cooling=fixes.ended_since(conn, ENDED_BADLY, now - config.fix.cooldown),
+            checking=next(iter(fixes.in_states(conn, fixes.CHECKING)), None),
+            isolation=self._checks.isolation,
+        )
 
     def _start(self, conn: Connection, fix: FixRow, now: float) -> FixRow:
         said = apply.approval(fix)
@@ -199,6 +273,9 @@ class Acting:
 def _both(one: Acted, other: Acted) -> Acted:
     return Acted(
         planned=one.planned + other.planned,
+        checking=one.checking + other.checking,
+        returned=one.returned + other.returned,
+        checked=one.checked | other.checked,
         started=one.started + other.started,
         judged=one.judged + other.judged,
         ended=one.ended + other.ended,
@@ -221,22 +298,5 @@ def set_paused(conn: Connection, who: str, *, on: bool) -> bool:
     return on
 
 
-def _surroundings(
-    conn: Connection, config: Config, rules: Mapping[str, Any], waiting: Collection[FixRow], now: float
-) -> Surroundings:
-    sources = [row for (_, task), row in health.load(conn).items() if not task and row.state != "unknown"]
-    known = [row for row in sources if now - row.at < FORGOTTEN_S]
-    standing = fixes.in_states(conn, fixes.STANDING)
-    running = {trial.fix for trial in trials.running(conn)}
-    return Surroundings(
-        config=config,
-        paused=paused(conn),
-        known_sources=len(known),
-        unhealthy_sources=sum(row.state == "unhealthy" for row in known),
-        applied_last_hour=fixes.applied_since(conn, now - HOUR_S),
-        enforcers=clients.live(conn, now, config.client_ttl).enforcers,
-        rules=rules,
-        records={rule: fixes.record(conn, rule) for rule in {fix.rule for fix in waiting}},
-        experiments=[fix for fix in fixes.in_states(conn, fixes.APPLIED) if fix.id in running],
-        scope=lambda source, task: publish.standing_scope(standing, source, task),
-    )
+def _sentences(rails: Collection[Rail]) -> list[str]:
+    return [rail.sentence for rail in rails]

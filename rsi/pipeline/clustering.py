@@ -10,26 +10,36 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Final, TypeVar
 
 from sqlalchemy import Connection
 
+from rsi import clock
 from rsi.analyze.cluster import Candidate, decide
 from rsi.errors import StoreError
 from rsi.pipeline.grouping import Grouping
+from rsi.pipeline.parted import Parted
 from rsi.pipeline.relating import Relating, item, nears
 from rsi.pipeline.unknowns import Unknowns
 from rsi.rules import PrototypeSet
-from rsi.store import Store, fingerprints, issues, merges, meta, related
+from rsi.store import Store, fingerprints, issues, meta, related
 from rsi.store.fingerprints import Interned, Unembedded
 from rsi.worker import Known, Placed, Placement, Text, Worker
 
 AT_ONCE: Final = 256
 """Templates of one request: what the worker takes in one piece."""
 MODEL: Final = "embedding_model"
+SLOW_S: Final = 30.0
+"""A step that takes longer is named in `rsi status`: a request of `AT_ONCE` takes some seconds on a busy machine."""
 LEAVE_S: Final = 0.5
 """How long `stop` waits for an answer that is under way; it is asked for again after the next start."""
+
+GROUPING: Final = "putting new templates into groups"
+COMPARING: Final = "comparing new templates with prototypes"
+PLACING: Final = "embedding new templates"
+
+T = TypeVar("T")
 
 log = logging.getLogger("rsi.pipeline")
 
@@ -61,17 +71,33 @@ class Clustering:
         self._worked = worked
         self._grouping = Grouping(store)
         self._unknowns = Unknowns(store, worker, prototypes, weak)
-        self._relating = Relating(store, worker, self._seed)
+        self._relating = Relating(store, worker)
+        worker.seeded_by(self._stored)
         self._owes = True
         self._lock = threading.Lock()
         self._one = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
+        self._step: tuple[str, float] | None = None
 
     @property
     def owes(self) -> bool:
         """Whether something may be left to do: by an earlier process, a failure, or a `begin` that came too early."""
         return self._owes
+
+    def slow(self) -> str | None:
+        """What it has been doing for too long, in one sentence."""
+        step = self._step
+        if step is None or (taken := clock.monotonic() - step[1]) < SLOW_S:
+            return None
+        return (
+            f"clustering is slow: {step[0]} has taken {taken:.0f} s so far; issues are kept, but not yet put together"
+        )
+
+    def again(self, clusters: Collection[int]) -> None:
+        """The templates of these issues (numbers) have another category now; `begin` sees to them."""
+        self._grouping.again(clusters)
+        self._owes = True
 
     def begin(self) -> None:
         """See to what has no vector yet; returns at once."""
@@ -83,8 +109,8 @@ class Clustering:
             self._thread.start()
 
     def relate(self) -> None:
-        """Once a day see to what may be the same among all templates; returns at once."""
-        if self._relating.due():
+        """See to what is due: once a day to all templates, and to answers that waited for a trial; returns at once."""
+        if self._relating.due() or self._unknowns.waited():
             self.begin()
 
     def run(self) -> int:
@@ -102,8 +128,8 @@ class Clustering:
             while True:
                 more, found = self._new()
                 merged, named = merged + more, named + found
-                if self._stopping.is_set() or not self._relating.once():  # what is new goes first
-                    break
+                if self._stopping.is_set() or not self._timed("the daily look at all templates", self._relating.once):
+                    break  # what is new goes first
         except Exception as error:  # noqa: BLE001 - the border of the thread: similarity is a luxury
             self._owes = True
             if not self._stopping.is_set():
@@ -112,6 +138,13 @@ class Clustering:
         else:
             self._worked(merged + named)
         return merged
+
+    def _timed(self, what: str, step: Callable[[], T]) -> T:
+        self._step = what, clock.monotonic()
+        try:
+            return step()
+        finally:
+            self._step = None
 
     def stop(self) -> None:
         """Ask for nothing more."""
@@ -124,17 +157,17 @@ class Clustering:
         """Everything that nobody has seen to yet: how many issues were merged, and how many got a category."""
         named = 0
         merged = self._grouped()
-        while not self._stopping.is_set() and (found := self._unknowns.once()) is not None:
+        while not self._stopping.is_set() and (found := self._timed(COMPARING, self._unknowns.once)) is not None:
             named += len(found)
             self._grouping.again({issues.number(one.issue) for one in found})
         merged += self._grouped()
-        while not self._stopping.is_set() and (more := self._once()) is not None:
+        while not self._stopping.is_set() and (more := self._timed(PLACING, self._once)) is not None:
             merged += more
         return merged, named
 
     def _grouped(self) -> int:
         merged = 0
-        while not self._stopping.is_set() and (more := self._grouping.once()) is not None:
+        while not self._stopping.is_set() and (more := self._timed(GROUPING, self._grouping.once)) is not None:
             merged += more
         return merged
 
@@ -142,20 +175,20 @@ class Clustering:
         """One request; `None` if there is nothing to ask."""
         with self._store.read() as conn:
             new = fingerprints.unembedded(conn, AT_ONCE)
-            known = self._seed(conn) if new and not self._worker.status().alive else []
         if not new:
             return None
-        placement = self._worker.nearest([Text(str(one.id), one.template) for one in new], known)
+        placement = self._worker.nearest([Text(str(one.id), one.template) for one in new])
         if self._stopping.is_set():
             raise StoreError("stopping: the answer is asked for again after the next start")
         return self._store.write(lambda conn: _place(conn, new, placement))
 
-    def _seed(self, conn: Connection) -> list[Known]:
+    def _stored(self) -> list[Known]:
         """Every vector that is stored: a new process knows nothing."""
-        model = meta.get(conn, MODEL)
-        if not model:
-            return []
-        return [Known(str(one.id), one.vector, model) for one in fingerprints.embedded(conn, model)]
+        with self._store.read() as conn:
+            model = meta.get(conn, MODEL)
+            if not model:
+                return []
+            return [Known(str(one.id), one.vector, model) for one in fingerprints.embedded(conn, model)]
 
 
 def _place(conn: Connection, new: Sequence[Unembedded], placement: Placement) -> int:
@@ -164,16 +197,18 @@ def _place(conn: Connection, new: Sequence[Unembedded], placement: Placement) ->
     if meta.get(conn, MODEL) != placement.model:
         meta.put(conn, MODEL, placement.model)
     asked = {one.id for one in new}
-    anything_parted = bool(merges.parted(conn))  # to ask of each pair costs four times everything else here
+    apart = Parted(conn)
     merged = 0
     for placed in placement.placed:
         if int(placed.id) in asked:
             near = fingerprints.by_id(conn, [int(placed.id), *(int(one.id) for one in placed.near)])
-            merged += _settle(conn, placed, near, anything_parted=anything_parted)
+            if _settle(conn, placed, near, apart):
+                merged += 1
+                apart = Parted(conn) if apart else apart  # what was parted may have moved
     return merged
 
 
-def _settle(conn: Connection, placed: Placed, near: Mapping[int, Interned], *, anything_parted: bool) -> bool:
+def _settle(conn: Connection, placed: Placed, near: Mapping[int, Interned], apart: Parted) -> bool:
     """Keep what is possibly related; whether its issue was merged."""
     own = near.get(int(placed.id))
     if own is None:
@@ -185,10 +220,11 @@ def _settle(conn: Connection, placed: Placed, near: Mapping[int, Interned], *, a
     ]
 
     def split(one: str, other: str) -> bool:
-        return anything_parted and merges.declared_apart(conn, issues.number(one), issues.number(other))
+        return apart.says(issues.number(one), issues.number(other))
 
     found = decide(item(own), [Candidate(item(one), cosine) for one, cosine in others], split=split)
-    related.put(conn, {own.id: nears(found.related, own, others)})
-    if found.merge is None:
-        return False
-    return issues.auto_merge(conn, own.cluster, issues.number(found.merge.id), found.why)
+    merge = found.merge
+    merged = merge is not None and issues.auto_merge(conn, own.cluster, issues.number(merge.id), found.why)
+    links = found.related if merge is None or merged else (merge, *found.related)  # a person ignores one of the two
+    related.put(conn, {own.id: nears(links, own, others)})
+    return merged

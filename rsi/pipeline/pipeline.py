@@ -23,24 +23,25 @@ from rsi.analyze.observe import Observer
 from rsi.analyze.prototype import SURE
 from rsi.classify import Classifier
 from rsi.config import Config, Home
-from rsi.errors import RSIError
-from rsi.fix import proposals, publish
-from rsi.fix.proposals import Background
+from rsi.errors import RSIError, StoreBusyError
+from rsi.fix import publish
 from rsi.ingest import Ingest
 from rsi.model import Batch, Incident, Outcome, Policy, Receipt
 from rsi.notify import Notifier
 from rsi.pipeline import acting
 from rsi.pipeline.acting import Acted, Acting
+from rsi.pipeline.checking import Checking
 from rsi.pipeline.clustering import Clustering
 from rsi.pipeline.correlating import Correlating
-from rsi.pipeline.deciding import Deciding, summary
+from rsi.pipeline.deciding import Deciding
 from rsi.pipeline.pending import Struck
+from rsi.pipeline.proposed import Proposed
 from rsi.pipeline.report import CycleReport, Events, Troubles
+from rsi.pipeline.ruling import Ruling, key_of
 from rsi.pipeline.taking import Taken, Taking
 from rsi.policy import mask_task
 from rsi.rules import FixRule
 from rsi.store import Store, clients, fixes, issue_rows, outcomes, recategorize, watermark
-from rsi.store.fixes import FixRow
 from rsi.worker import Worker
 
 T = TypeVar("T")
@@ -81,18 +82,21 @@ class Pipeline(Deciding):
         self._events = Events(self._failed)
         self._counts: Counter[str] = Counter()
         self._last = CycleReport()
-        self._written_until = 0.0
-        self._written: dict[int, FixRow] = {}
+        self._proposed = Proposed(home.proposals, store, self._decided)
         self._rules_seen: object = None
         self._fix_rules: dict[str, FixRule] = {}
         self._problems: dict[str, list[str]] = {}
         self._notifier = Notifier(config.notify)
+        self._classify_seen = self._rule_files("classify", "words")
         classifier = self._classifier()
         self._taking = Taking(store, config, Observer(classifier))
-        self._acting = Acting(config, self._attempt)
+        self._ruling = Ruling(store, classifier, self._rules_key, self._regroup)
+        self._checking = Checking(home, config, store, done=self._wake.set, failed=self._check_failed)
+        self._acting = Acting(config, self._attempt, self._checking)
         self._worker = worker
         asks = self._prototypes(), classifier.weaker_than(SURE)
         self._clusters = Clustering(store, worker, self._cluster_failed, self._clustered, *asks) if worker else None
+        self._disk_stopped_clusters = False
         self._correlating = Correlating(store, self._correlation_failed, self._correlated)
         self._ingest = Ingest(store, config, on_stored=self._stored)
         self._policy = store.write(lambda conn: publish.commit(conn, config, clock.now())).policy
@@ -151,9 +155,12 @@ class Pipeline(Deciding):
             stopped = acting.paused(conn)
         told = self._notifier.status()
         troubles = [*self._troubles.sentences(), *itertools.chain.from_iterable(self._problems.values())]
+        if self._clusters is not None and (slow := self._clusters.slow()):
+            troubles.append(slow)
         if told["failed"] or told["dropped"]:
             lost = f"{told['failed'] + told['dropped']} notifications were lost: {told['last_error']}"
             troubles.append(lost)
+        troubles += self._proposed.sentences()
         if self._counts["quarantined"]:
             troubles.append(f"{self._counts['quarantined']} outcomes could not be analysed; they are in the rejects")
         return {
@@ -180,10 +187,16 @@ class Pipeline(Deciding):
         Args:
             wait_for_worker: let new templates be clustered before this returns.
         """
-        return self._cycle(rest=False, wait_for_worker=wait_for_worker)
+        report = self._cycle(rest=False, wait_for_worker=wait_for_worker)
+        while self._thread is None and self._checking.wait() and not report.failed:  # nobody else would come back to it
+            with self._lock:
+                self._stage("act", report, lambda: self._act(report, Struck(), ()), rest=False)
+                self._stage("proposals", report, lambda: self._write_proposals(report), rest=False)
+        return report
 
     def start(self) -> None:
         """Run cycles in a background thread: when something is new, and every second."""
+        self._checking.begin()
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
                 self._stopping.clear()
@@ -203,6 +216,7 @@ class Pipeline(Deciding):
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join()
+        self._checking.stop()
         if self._clusters is not None:
             self._clusters.stop()
         self._correlating.stop()
@@ -230,6 +244,7 @@ class Pipeline(Deciding):
             struck = Struck()
             fed: set[int] = set()
             self._stage("rules", report, self._load_rules, rest=rest)
+            self._stage("ruling", report, lambda: self._judge_again(report), rest=rest)
             self._stage("observe", report, lambda: self._observe(report, struck, fed), rest=rest)
             if self._clusters is not None and wait_for_worker:
                 report.merged = self._clusters.run()
@@ -238,6 +253,7 @@ class Pipeline(Deciding):
             (self._correlating.begin if rest else self._correlating.run)()
             self._stage("recategorised", report, lambda: self._recategorised(struck), rest=rest)
             self._stage("act", report, lambda: self._act(report, struck, fed), rest=rest)
+            self._stage("decided", report, lambda: self._read_proposals(rest=rest), rest=rest)
             self._stage("proposals", report, lambda: self._write_proposals(report), rest=rest)
             report.policy_version = self._policy.version
             report.ms = (clock.monotonic() - began) * 1000.0
@@ -283,8 +299,18 @@ class Pipeline(Deciding):
         if not took:
             self._digest(self._taking.idle(), report, struck, fed)
 
+    def _judge_again(self, report: CycleReport) -> None:
+        """Once, before anything is observed under rules that have changed."""
+        report.issues += len(self._ruling.run())
+
+    def _regroup(self, changed: Collection[int]) -> None:
+        if self._clusters is not None:
+            self._clusters.again(changed)
+
     def _is_owed(self, clusters: Clustering) -> bool:
-        return clusters.owes and not self._troubles.waiting("worker")
+        """It rests after failures; but what stopped it was the disk, which is written again, waits for nothing."""
+        writes_again = self._disk_stopped_clusters and self._store.trouble is None
+        return clusters.owes and (writes_again or not self._troubles.waiting("clustering"))
 
     def _recategorised(self, struck: Struck) -> None:
         """Issues that are not `unknown` any more are planned like any other."""
@@ -311,7 +337,7 @@ class Pipeline(Deciding):
         for moved in taken.moved:
             self._events.emit("issue", msgspec.to_builtins(moved))
         for alarm in delta.alarms:
-            self._notifier.tell("alarm", msgspec.to_builtins(alarm))
+            self._tell_alarm(alarm)
             self._events.emit("health", msgspec.to_builtins(alarm))
         if self._events and delta.health:
             with self._store.read() as conn:
@@ -338,44 +364,46 @@ class Pipeline(Deciding):
     def _tell(self, acted: Acted) -> None:
         if acted.policy is not None:
             self._policy = acted.policy
-        started = {fix.id for fix in acted.started}
-        for fix in (*acted.planned, *acted.started, *acted.ended):
+        self._checking.look()
+        for fix in (*acted.planned, *acted.checking, *acted.returned, *acted.started, *acted.ended):
             self._events.emit("fix", msgspec.to_builtins(fixes.public(fix)))
-        for fix in acted.planned:
-            if fix.id not in started:
-                self._notifier.tell("proposal", summary(fix))
         for fix, verdict in acted.judged:
             self._events.emit("verdict", {"fix": fix.ref, "state": fix.state, **msgspec.to_builtins(verdict)})
-        for fix in acted.ended:
-            if fix.state == "rolled_back":
-                self._notifier.tell("rolled_back", summary(fix))
+        self._tell_people(acted)
         if acted.published:
             self._events.emit("policy", {"version": self._policy.version})
 
+    def _read_proposals(self, *, rest: bool) -> None:
+        self._proposed.look(self._fix_rules, rest=rest)
+
     def _write_proposals(self, report: CycleReport) -> None:
-        """Files of the fixes that changed since the last time; all of them after a start."""
-        with self._store.read() as conn:
-            found = {fix.id: fix for fix in fixes.updated_since(conn, self._written_until)}
-            changed = [fix for fix in found.values() if self._written.get(fix.id) != fix]
-            rows = issue_rows.load(conn, {fix.issue for fix in changed}) if changed else {}
-        for fix in changed:
-            rule = self._fix_rules.get(fix.rule)
-            row = rows.get(fix.issue)
-            background = Background(
-                title=row.title if row else "",
-                samples=row.samples if row else (),
-                why=rule.why if rule else "",
-                suggest=rule.suggest if rule else "",
-            )
-            report.proposals += proposals.write(self._home.proposals, fix, background)
-        if changed:
-            self._written_until = max(fix.updated for fix in changed)
-            self._written = {key: fix for key, fix in found.items() if fix.updated >= self._written_until}
+        report.proposals += self._proposed.write(self._fix_rules)
 
     def _load_rules(self) -> None:
-        """The fix rules, again when a file of the home's has changed."""
-        folder = self._home.rules / "fix"
-        seen = sorted((path.name, path.stat().st_mtime_ns) for path in folder.glob("*.yaml")) if folder.is_dir() else []
+        """The rules, again when a file of the home's has changed."""
+        self._load_fix_rules()
+        self._load_classify_rules()
+
+    def _load_classify_rules(self) -> None:
+        """What is observed from now on is decided by the new rules; `Ruling` goes through what is stored."""
+        seen = self._rule_files("classify", "words")
+        if seen == self._classify_seen:
+            return
+        before = self._rules_key
+        classifier = self._classifier()
+        self._classify_seen = seen
+        if self._rules_key != before:
+            self._taking = Taking(self._store, self._config, Observer(classifier))
+            self._ruling.use(classifier, self._rules_key)
+
+    def _rule_files(self, *folders: str) -> list[tuple[str, int, int]]:
+        """What files of the home's rules there are; changes whenever one of them does."""
+        found = [path for folder in folders for path in (self._home.rules / folder).glob("*.yaml")]
+        facts = [(path, path.stat()) for path in found if path.exists()]
+        return sorted((str(path), fact.st_mtime_ns, fact.st_size) for path, fact in facts)
+
+    def _load_fix_rules(self) -> None:
+        seen = self._rule_files("fix")
         if seen == self._rules_seen:
             return
         found = rules.load("fix", [self._home.rules])
@@ -384,7 +412,8 @@ class Pipeline(Deciding):
         self._rules_seen = seen
 
     def _classifier(self) -> Classifier:
-        found = rules.load("classify", [self._home.rules])
+        found = rules.load("classify", [self._home.rules], keep=self._home.state)
+        self._rules_key = key_of(found.rules)
         self._problems["classify"] = [str(problem) for problem in found.problems]
         return Classifier(found.rules)
 
@@ -433,11 +462,15 @@ class Pipeline(Deciding):
         for incident in changed:
             self._events.emit("incident", msgspec.to_builtins(incident))
 
+    def _check_failed(self, error: BaseException) -> None:
+        self._failed("check", error)
+
     def _cluster_failed(self, error: BaseException) -> None:
-        self._failed("worker", error)
+        self._disk_stopped_clusters = isinstance(error, StoreBusyError)
+        self._failed("clustering", error)
 
     def _clustered(self, merged: int) -> None:
-        self._troubles.worked("worker")
+        self._troubles.worked("clustering")
         if merged:
             self._wake.set()
 

@@ -6,18 +6,19 @@ what `rsi issue` shows as possibly related, and moves nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from sqlalchemy import Connection
 
 from rsi import clock
 from rsi.analyze.cluster import MOST_RELATED, RELATED_AT, Candidate, Item, Link, decide
-from rsi.store import Store, fingerprints, merges, meta, related
+from rsi.pipeline.parted import Parted
+from rsi.store import Store, fingerprints, meta, related
 from rsi.store.fingerprints import Interned
 from rsi.store.recategorize import SILENT
 from rsi.store.related import Near
-from rsi.worker import Known, Placed, Text, Worker
+from rsi.worker import Placed, Text, Worker
 
 EVERY_S: Final = 86_400.0
 LOOKED: Final = "related_at"
@@ -33,14 +34,12 @@ class Relating:
 
     Args:
         store: where templates are.
-        worker: whose index is asked.
-        seed: what a worker that is not there yet has to know first.
+        worker: whose index is asked; it knows the stored vectors, so that nothing is embedded again.
     """
 
-    def __init__(self, store: Store, worker: Worker, seed: Callable[[Connection], list[Known]]) -> None:
+    def __init__(self, store: Store, worker: Worker) -> None:
         self._store = store
         self._worker = worker
-        self._seed = seed
         self._after: int | None = None
 
     def due(self) -> bool:
@@ -61,13 +60,12 @@ class Relating:
             return False
         with self._store.read() as conn:
             some = fingerprints.since(conn, self._after, AT_ONCE)
-            known = self._seed(conn) if some and not self._worker.status().alive else []
         if not some:
             self._after = None
             self._store.write(lambda conn: meta.put(conn, LOOKED, clock.now()))
             return False
         texts = [Text(str(one.id), one.template) for one in some]
-        placement = self._worker.nearest(texts, known, k=NEAREST)
+        placement = self._worker.nearest(texts, k=NEAREST)
         self._store.write(lambda conn: _propose(conn, placement.placed))
         self._after = some[-1].id
         return True
@@ -90,23 +88,19 @@ def nears(links: Sequence[Link], of: Interned, others: Sequence[tuple[Interned, 
 def _propose(conn: Connection, placed: Sequence[Placed]) -> None:
     ids = {int(near.id) for one in placed for near in one.near if near.cosine >= RELATED_AT}
     there = fingerprints.by_id(conn, ids | {int(one.id) for one in placed})
-    parted = merges.parted(conn)
-    related.put(conn, {int(one.id): _around(one, there, parted) for one in placed if int(one.id) in there})
+    apart = Parted(conn)
+    related.put(conn, {int(one.id): _around(one, there, apart) for one in placed if int(one.id) in there})
 
 
-def _around(placed: Placed, there: Mapping[int, Interned], parted: set[tuple[int, int]]) -> list[Near]:
+def _around(placed: Placed, there: Mapping[int, Interned], apart: Parted) -> list[Near]:
     """The nearest template of each other issue; one that could be merged comes first and is only proposed."""
     own = there[int(placed.id)]
     nearest: dict[int, tuple[Interned, float]] = {}
     for near in placed.near:  # best first
         other = there.get(int(near.id))
-        if other is not None and other.cluster != own.cluster and not _parted(own, other, parted):
+        if other is not None and other.cluster != own.cluster and not apart.says(own.cluster, other.cluster):
             nearest.setdefault(other.cluster, (other, near.cosine))
     others = list(nearest.values())
     found = decide(item(own), [Candidate(item(other), cosine) for other, cosine in others])
     links = [*filter(None, [found.merge]), *found.related]
     return nears(links[:MOST_RELATED], own, others)
-
-
-def _parted(one: Interned, other: Interned, parted: set[tuple[int, int]]) -> bool:
-    return (min(one.id, other.id), max(one.id, other.id)) in parted

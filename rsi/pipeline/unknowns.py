@@ -3,25 +3,56 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from sqlalchemy import Connection
 
 from rsi.analyze.prototype import decide, subject
 from rsi.rules import PrototypeSet
-from rsi.store import Store, recategorize
+from rsi.store import Store, fingerprints, postponed, recategorize
+from rsi.store.fingerprints import Interned
 from rsi.store.recategorize import Answer, Open, Recategorized
 from rsi.worker import Worker
 
 AT_ONCE: Final = 256
 """Templates of one request: what the worker takes in one piece."""
+ONE_FAULT: Final = "prototype: of another wording of the same fault"
+
+
+def of_one_mind(conn: Connection, answers: Mapping[int, Answer], weak: Collection[str]) -> dict[int, Answer]:
+    """One fault has one category, in whatever wording: what put an issue together outweighs what it resembles.
+
+    A sure rule that decided one of an issue's templates decided all of them, and no resemblance parts them. Else what
+    is said of some of them, if it is one thing, is said of those as well that resemble nothing.
+    """
+    found = fingerprints.by_id(conn, answers)
+    agreed: dict[int, Answer] = {}
+    for cluster in {one.cluster for one in found.values()}:
+        held = fingerprints.of_cluster(conn, cluster)
+        said = {one.id: answers[one.id] for one in held if one.id in answers}
+        if any(_surely(one, weak) for one in held):
+            continue
+        named = {answer.category for answer in said.values()}
+        if len(named) == 1:
+            because = next(iter(said.values()))._replace(why=ONE_FAULT)
+            said = {one.id: because for one in held if not recategorize.by_prototype(one.classified_by)} | said
+        agreed |= said
+    return agreed
+
+
+def _surely(one: Interned, weak: Collection[str]) -> bool:
+    """A rule decided this template, and it is not one that may be overruled."""
+    return (
+        one.category != recategorize.UNKNOWN and one.classified_by != recategorize.BY and one.classified_by not in weak
+    )
 
 
 class Unknowns:
     """Asks the worker about templates that are `unknown` or only weakly decided, oldest first.
 
     The answers and how far it came are one transaction: a crash before it asks again, one behind it does not.
+    What an issue is called does not change while a fix of it is being tried: then its answers wait.
     """
 
     def __init__(self, store: Store, worker: Worker, prototypes: PrototypeSet, weak: frozenset[str]) -> None:
@@ -42,16 +73,24 @@ class Unknowns:
             return None
         with self._store.read() as conn:
             new = recategorize.unasked(conn, self._key, self._weak, AT_ONCE)
-        if not new:
+            waited = bool(postponed.ready(conn, self._key))
+        if not new and not waited:
             return None
-        answers = self._ask(new)
+        answers = self._ask(new) if new else {}
 
         def job(conn: Connection) -> list[Recategorized]:
-            changed = recategorize.recategorize(conn, answers)
-            recategorize.asked(conn, self._key, new[-1].id)
+            agreed = of_one_mind(conn, answers, self._weak)
+            changed = recategorize.recategorize(conn, postponed.settle(conn, self._key, agreed))
+            if new:
+                recategorize.asked(conn, self._key, new[-1].id)
             return changed
 
         return self._store.write(job)
+
+    def waited(self) -> bool:
+        """Whether an answer waited for a trial that is over."""
+        with self._store.read() as conn:
+            return bool(postponed.ready(conn, self._key))
 
     def _ask(self, new: Sequence[Open]) -> Mapping[int, Answer]:
         texts = [subject(one.template, one.error_type) for one in new]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,10 +11,11 @@ import msgspec
 
 from rsi.errors import RuleError
 from rsi.model import CATEGORIES, KNOBS
+from rsi.rules.compiled import Shelf
 from rsi.rules.pattern import PhraseError, compile_phrase
 from rsi.rules.shape import KNOB_VALUES, RESERVED, ClassifyRule, Condition, FixRule, Kind, Origin, RuleSet
 from rsi.rules.source import LocatedRuleError, Place, Problem, Source, read
-from rsi.rules.words import Words, expand, load_words
+from rsi.rules.words import Words, expand, load_words, word_files
 
 TEST_SUFFIX: Final = ".test.yaml"
 MAX_FILES: Final = 500  # of one folder
@@ -43,16 +44,38 @@ def builtin_dir() -> Path:
     raise RuleError(f"{package}/_rules: rules: not found; reinstall rsi", field="rules")
 
 
-def load(kind: Kind, extra_dirs: Iterable[Path] = ()) -> RuleSet:
+def load(kind: Kind, extra_dirs: Iterable[Path] = (), *, keep: Path | None = None) -> RuleSet:
     """Built-in rules, then those of `extra_dirs` (folders like `<home>/rules`), which replace rules of the same id.
 
     A broken rule is skipped and named in `problems`; it never stops another. A missing folder is empty.
+
+    Args:
+        kind: `classify` or `fix`.
+        extra_dirs: folders of rules, weakest first.
+        keep: a private folder in which what was worked out of classify rules waits for the next process.
     """
     own = builtin_dir()
     sources: list[tuple[Path, Origin]] = [(own, "builtin")]
     sources += [(folder, "user") for folder in extra_dirs if folder.resolve() != own.resolve()]
+    if keep is None or kind != "classify":
+        return _read(kind, sources)
+    folders = [folder for folder, _ in sources]
+    files = [path for folder in folders for path in (*word_files(folder), *rule_files(folder / kind))]
+    try:
+        shelf = Shelf(keep, files, folders)
+    except OSError:  # a file that cannot be read: reading says which
+        return _read(kind, sources)
+    held = shelf.take()
+    if held is not None:
+        return RuleSet(kind, held.rules, held.problems)
+    found = _read(kind, sources)
+    shelf.put(found.rules, found.problems)
+    return found
+
+
+def _read(kind: Kind, sources: Sequence[tuple[Path, Origin]]) -> RuleSet:
     rules: dict[str, Any] = {}
-    words, problems = load_words(folder for folder, _ in sources)
+    words, problems = load_words(folder for folder, _ in sources) if kind == "classify" else ({}, [])
     for folder, origin in sources:
         for path in rule_files(folder / kind):
             for found in load_file(kind, path, origin, words):

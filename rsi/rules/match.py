@@ -6,7 +6,6 @@ precedence first.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Final
@@ -14,7 +13,8 @@ from typing import Final
 import msgspec
 
 from rsi.rules.book import PhraseBook
-from rsi.rules.pattern import compile_code, compile_phrase
+from rsi.rules.names import Names, class_globs
+from rsi.rules.pattern import beginnings, compile_code, compile_phrase
 from rsi.rules.shape import ClassifyRule, Condition
 from rsi.rules.signals import Signals, class_names, examined, http_statuses, views
 
@@ -26,7 +26,7 @@ NAME_CACHE: Final = 4096
 class _Test(msgspec.Struct, frozen=True):
     """A condition, compiled. Empty fields hold always."""
 
-    names: re.Pattern[str] | None
+    names: Names | None
     statuses: frozenset[int]
     providers: tuple[str, ...]
     codes: frozenset[int]
@@ -36,7 +36,7 @@ class _Test(msgspec.Struct, frozen=True):
     def holds(self, seen: Signals, found: _Found) -> bool:
         if self.statuses and not (self.statuses & seen.statuses):
             return False
-        if self.names and not any(map(self.names.fullmatch, seen.names)):
+        if self.names and not any(map(self.names.match, seen.names)):
             return False
         if self.providers and not any(word in seen.provider for word in self.providers):
             return False
@@ -44,7 +44,7 @@ class _Test(msgspec.Struct, frozen=True):
             return False
         if self.phrases and not found.any(self.phrases):
             return False
-        return not found.any(self.nots)
+        return not (self.nots and found.any(self.nots))
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -54,11 +54,13 @@ class _Entry(msgspec.Struct, frozen=True):
     nots: frozenset[int]
 
     def holds(self, seen: Signals, found: _Found) -> bool:
-        return (
-            any(test.holds(seen, found) for test in self.any)
-            and all(test.holds(seen, found) for test in self.all)
-            and not found.any(self.nots)
-        )
+        for test in self.all:
+            if not test.holds(seen, found):
+                return False
+        for test in self.any:
+            if test.holds(seen, found):
+                return not (self.nots and found.any(self.nots))
+        return False
 
 
 class _Found:
@@ -67,7 +69,8 @@ class _Found:
     def __init__(self, book: PhraseBook, text: str) -> None:
         self._book = book
         self._text = text
-        self._possible, self._present = book.possible(text)
+        self._possible = book.possible(text)
+        self._begun = beginnings(text) if self._possible else {}
         self._known: dict[int, bool] = {}
 
     @property
@@ -75,12 +78,15 @@ class _Found:
         return self._possible
 
     def any(self, phrases: frozenset[int]) -> bool:
-        return any(self._is(number) for number in phrases & self._possible)
+        for number in phrases & self._possible:  # noqa: SIM110 - asked so often that a generator costs more than it
+            if self._is(number):
+                return True
+        return False
 
     def _is(self, number: int) -> bool:
         known = self._known.get(number)
         if known is None:
-            known = self._known[number] = self._book.found(number, self._text, self._present)
+            known = self._known[number] = self._book.found(number, self._text, self._begun)
         return known
 
 
@@ -97,7 +103,7 @@ class Matcher:
         self._by_phrase: dict[int, list[int]] = {}
         self._by_status: dict[int, list[int]] = {}
         self._by_provider: dict[str, list[int]] = {}
-        named: list[tuple[re.Pattern[str], int]] = []
+        named: list[tuple[Names, int]] = []
         for index, entry in enumerate(self._entries):
             for test in entry.any:
                 self._index(test, index, named)
@@ -134,7 +140,7 @@ class Matcher:
                 candidates.update(entries)
         return candidates
 
-    def _index(self, test: _Test, index: int, named: list[tuple[re.Pattern[str], int]]) -> None:
+    def _index(self, test: _Test, index: int, named: list[tuple[Names, int]]) -> None:
         """File the rule under the field of this condition that keeps it away from most texts."""
         if test.phrases or test.codes:
             for phrase in test.phrases or test.codes:
@@ -156,10 +162,10 @@ def signals(text: str, error_type: str | None, status: int | None, provider: str
     return Signals(low, class_names(text, error_type), statuses, (provider or "").lower())
 
 
-def _by_name(named: Sequence[tuple[re.Pattern[str], int]]) -> Callable[[str], tuple[int, ...]]:
+def _by_name(named: Sequence[tuple[Names, int]]) -> Callable[[str], tuple[int, ...]]:
     @lru_cache(maxsize=NAME_CACHE)
     def entries(name: str) -> tuple[int, ...]:
-        return tuple(index for pattern, index in named if pattern.fullmatch(name))
+        return tuple(index for names, index in named if names.match(name))
 
     return entries
 
@@ -176,19 +182,13 @@ def _entry(rule: ClassifyRule, book: PhraseBook) -> _Entry:
 
 def _test(condition: Condition, book: PhraseBook) -> _Test:
     return _Test(
-        _names(condition.error_type),
+        class_globs(condition.error_type) if condition.error_type else None,
         _statuses(condition.status),
         tuple(word.lower() for word in condition.provider),
         book.numbers(map(compile_code, condition.code)),
         book.numbers(map(compile_phrase, condition.message)),
         book.numbers(map(compile_phrase, condition.not_message)),
     )
-
-
-def _names(globs: Sequence[str]) -> re.Pattern[str] | None:
-    if not globs:
-        return None
-    return re.compile("|".join(re.escape(glob.lower()).replace(r"\*", r"\w*") for glob in globs))
 
 
 def _statuses(values: Sequence[int | str]) -> frozenset[int]:

@@ -1,4 +1,4 @@
-r"""What a text carries beside its message: `\u00e9` for é, log prefixes, ids and logger names in JSON.
+r"""What a text carries beside its message: `\u00e9` for é, log prefixes, attempts, ids and logger names in JSON.
 
 An agent that is called `reviewer` or a run that is called `timeout-test` must not decide what went wrong.
 """
@@ -33,6 +33,16 @@ _PREFIX: Final = re.compile(
     rf"(?:(?:\s?[|:-]\s|\s){_FIELD}){{0,3}}?\s?(?::|\||-)\s"
     rf"|{_LEVEL}:[\w.-]{{1,60}}:|\[[\w.-]{{1,40}}\]\s{_LEVEL}:?\s)"
 )
+#: `failed after 3 attempts: `, `Giving up. Last error: `: how often somebody tried is not why it failed.
+_WHO: Final = r"(?:it|we|i|the|all|call|request|operation|task|step|run|agent|job|execution|workflow|retry|retries)"
+_GAVE_UP: Final = r"(?:was\s|has\s|have\s)?(?:failed|gave up|giving up|aborted|stopped|exhausted|error)\b"
+_TIMES: Final = r"\s(?:after|in)\s(?:all\s)?\d{1,3}\s(?:failed\s)?(?:attempts?|tries|try|retries|times)\b"
+_LAST: Final = r"(?:the\s)?(?:last|final|root)\s(?:error|exception|cause|failure)(?:\s(?:was|is))?\s?[:=-]\s{1,2}"
+_TRIED: Final = re.compile(
+    rf"^\W{{0,3}}(?:(?:{_WHO}\s){{0,2}}{_GAVE_UP}[\w ]{{0,16}}{_TIMES}[\w ]{{0,12}}[.,:;]\s{{1,2}}"
+    rf"|(?:giving|gave)\sup[.,:;]\s{{1,2}}(?=last\s))(?:{_LAST})?(?=\S.{{12}})",
+    re.IGNORECASE,
+)
 _REST: Final = re.compile(r"\s(?:--|\|)\s(?:context|details?|extra|metadata): ")
 _LAST_PAIR: Final = re.compile(r"\s(?:run|req|request|trace|session|task|job)(?:_?id)?=[\w-]{4,64}\s{0,3}$")
 _TAIL: Final = 100
@@ -46,7 +56,7 @@ def decoded(text: str) -> str:
 def bare(text: str) -> str:
     """The text without what only says where and when; may be the same."""
     if ":" in text or "|" in text:
-        text = _PREFIX.sub("", text)
+        text = _TRIED.sub("", _PREFIX.sub("", text))
     if '"' in text or "'" in text:
         text = _PAIR.sub(" ", text)
     rest = _REST.search(text)

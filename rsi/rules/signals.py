@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from rsi.rules.noise import bare, decoded
+from rsi.rules.spelt import spelt
 
 HEAD: Final = 4096  # characters from the start: messages name their cause first …
 TAIL: Final = 4096  # … and tracebacks last
@@ -76,7 +77,8 @@ def views(text: str) -> list[str]:
     """The parts of an examined text that may decide, most telling first.
 
     Of a traceback: its last exception (message included), then all its exceptions without frames, then everything.
-    The first of these comes once more before, without what only says where and when.
+    The first of these comes once more before, without what only says where and when, and once more last, with class
+    names as words.
     """
     text = decoded(text)
     if "ExceptionGroup" in text:
@@ -89,6 +91,7 @@ def views(text: str) -> list[str]:
     else:
         found = [text]
     found.insert(0, bare(found[0]))
+    found.append(spelt(found[0]))
     return list(dict.fromkeys(view for view in found if view.strip()))
 
 

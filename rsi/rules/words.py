@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from rsi.rules.pattern import MAX_EXPANDED, MAX_LENGTH, PhraseError, compile_phrase, remember
+from rsi.rules import reader
+from rsi.rules.pattern import MAX_EXPANDED, MAX_LENGTH, PhraseError, check_entry
 from rsi.rules.source import LocatedRuleError, Problem, Source, read
 
 FOLDER: Final = "words"
@@ -29,7 +30,7 @@ def load_words(folders: Iterable[Path]) -> tuple[dict[str, tuple[str, ...]], lis
     lists: dict[str, tuple[str, ...]] = {}
     problems: list[Problem] = []
     for folder in folders:
-        for path in sorted((folder / FOLDER).glob("*.yaml")):
+        for path in word_files(folder):
             for found in _file(path):
                 if isinstance(found, Problem):
                     problems.append(found)
@@ -39,6 +40,11 @@ def load_words(folders: Iterable[Path]) -> tuple[dict[str, tuple[str, ...]], lis
     return lists, problems
 
 
+def word_files(folder: Path) -> list[Path]:
+    """The word lists of a folder of rules, by name."""
+    return sorted((folder / FOLDER).glob("*.yaml"))
+
+
 def expand(phrase: str, words: Words) -> str:
     """The phrase with each `<name>` written out as a group.
 
@@ -46,17 +52,15 @@ def expand(phrase: str, words: Words) -> str:
         PhraseError: no list has that name, or the result is too long.
     """
 
-    def group(found: re.Match[str]) -> str:
+    def written(found: re.Match[str]) -> str:
         entries = words.get(found[1])
         if entries is None:
             raise PhraseError(f"there is no word list {found[1]!r}; known are {', '.join(sorted(words)) or 'none'}")
-        whole = f"({'|'.join(entries)})"
-        remember(whole)
-        return whole
+        return reader.group(entries)
 
     if len(phrase) > MAX_LENGTH:
         raise PhraseError(f"{len(phrase)} characters, the limit is {MAX_LENGTH}; split it in two")
-    whole = _REFERENCE.sub(group, phrase)
+    whole = _REFERENCE.sub(written, phrase)
     if len(whole) > MAX_EXPANDED:
         raise PhraseError(f"{len(whole)} characters with its word lists written out, the limit is {MAX_EXPANDED}")
     return whole
@@ -88,7 +92,7 @@ def _checked(source: Source, name: str, entries: object) -> list[str]:
         raise source.error(place, f"{len(entries)} entries, the limit is {MAX_ENTRIES}; split it in two lists")
     for index, entry in enumerate(entries):
         try:
-            compile_phrase.__wrapped__(entry, alone=False)  # thousands of them: no place in the cache
+            check_entry(entry)
         except PhraseError as error:
             raise source.error((*place, index), f"{entry!r}: {error}") from error
     return entries

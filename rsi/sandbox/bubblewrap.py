@@ -7,6 +7,7 @@ So it is never run as root: it becomes an unprivileged uid that nobody uses, and
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import json
 import os
@@ -18,6 +19,8 @@ import subprocess
 from pathlib import Path
 from typing import Final, Self
 
+import msgspec
+
 from rsi.errors import LaunchError
 from rsi.sandbox.bwrap_line import Features, arguments
 from rsi.sandbox.copied.backend import CopiedBackend
@@ -25,15 +28,21 @@ from rsi.sandbox.copied.process import Process
 from rsi.sandbox.copied.runner import View
 from rsi.sandbox.launch import Ended
 from rsi.sandbox.launcher.filter import program
+from rsi.sandbox.launcher.payload import NOT_FOUND, NOT_RUNNABLE
 from rsi.sandbox.model import Command, ExecResult, Limits
-from rsi.sandbox.watch import Cgroup, rlimits
+from rsi.sandbox.watch import NO_CORE, Cgroup, rlimits
 
 #: Beyond every range that systemd, distributions and container engines hand out (systemd's UIDS-GIDS).
 UNUSED_ID: Final = 2_000_012_345
 #: bwrap says this itself, before the command has written anything, when execve fails.
 _NOT_EXECUTED: Final = "bwrap: execvp "
+_NOT_THERE: Final = tuple(os.strerror(number) for number in (errno.ENOENT, errno.ENOTDIR))
 #: POSIX: `ulimit -f` counts blocks of 512 bytes.
 _FSIZE_UNIT: Final = 512
+#: `ulimit -c` counts blocks; what sets a limit of one byte is in util-linux. (One block is no room for a core either.)
+_NO_CORE_EITHER: Final = f'command -v prlimit >/dev/null && exec prlimit --core={NO_CORE}:{NO_CORE} "$@"'
+#: What bwrap says of a path that the user it became may not pass through to.
+_SHUT: Final = "Permission denied"
 #: Asking bwrap for its options takes some 2 ms.
 _ASK_S: Final = 10.0
 
@@ -124,12 +133,20 @@ class BubblewrapRun:
         Raises:
             LaunchError: bwrap failed before; what it said.
         """
-        never = self._victim is None or not self._victim.ran
-        if result.killed_by is None and (
-            never or (not result.stdout_total and result.stderr.startswith(_NOT_EXECUTED))
-        ):
-            raise LaunchError(f"bwrap: {result.stderr.strip() or 'ended without a word'}")
-        return result
+        if result.killed_by is not None or (self._victim is not None and self._victim.ran):
+            return result
+        if result.stderr.startswith(_NOT_EXECUTED):
+            return _not_executed(result)
+        said = result.stderr.strip() or "ended without a word"
+        raise LaunchError(f"bwrap: {said}; the command did not run{self._way_out(said)}")
+
+    def _way_out(self, said: str) -> str:
+        if self._owner is None or _SHUT not in said:
+            return ""
+        return (
+            f". As root, bwrap runs as user {self._owner}, who may not pass through a folder above it (of an"
+            " interpreter under /root, say): use the overlay back end, or keep it where everybody may pass"
+        )
 
     def _hold(self, victim: _Wrapped) -> None:
         init = victim.init()
@@ -245,17 +262,25 @@ class _Descriptors:
         os.close(fd)
 
 
+def _not_executed(result: ExecResult) -> ExecResult:
+    """A program that is not there is an ordinary end, as in a shell, and as the other back ends say it."""
+    said = "rsi: " + result.stderr.removeprefix(_NOT_EXECUTED)
+    code = NOT_FOUND if said.rstrip().endswith(_NOT_THERE) else NOT_RUNNABLE
+    data = said.encode()
+    return msgspec.structs.replace(result, returncode=code, stderr=said, stderr_bytes=data, stderr_total=len(data))
+
+
 def _limiting(limits: Limits) -> list[str]:
     """A shell that sets limits and becomes what follows: prlimit(2) on another uid needs CAP_SYS_RESOURCE, ulimit not.
 
     Processes are left to the control group or the watch: RLIMIT_NPROC would count all boxes of this uid together.
     """
     values = rlimits(limits)
-    words = [f"-n {values['RLIMIT_NOFILE']}", f"-f {-(-values['RLIMIT_FSIZE'] // _FSIZE_UNIT)}", "-c 0"]
+    words = [f"-n {values['RLIMIT_NOFILE']}", f"-f {-(-values['RLIMIT_FSIZE'] // _FSIZE_UNIT)}", "-c 1"]
     if "RLIMIT_CPU" in values:
         words.append(f"-t {values['RLIMIT_CPU']}")
     script = " && ".join(f"ulimit {word}" for word in words)
-    return ["/bin/sh", "-c", f'{script} && exec "$@"', "sh"]
+    return ["/bin/sh", "-c", f'{script} && {{ {_NO_CORE_EITHER}; exec "$@"; }}', "sh"]
 
 
 def binary() -> str | None:

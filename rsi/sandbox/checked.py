@@ -6,6 +6,8 @@ base's fingerprint again → apply, with an undo log.
 
 from __future__ import annotations
 
+import os
+import posixpath
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -100,7 +102,7 @@ def check(
         ignore: relative paths whose changes in the workspace do not matter (`inbox`).
 
     Raises:
-        SandboxError: the sandbox has changes already, or the fix could not be written.
+        SandboxError: the sandbox has changes already, or the fix could not be written, or something else was, too.
         MergeError: the workspace changed while the fix was written; names the files.
     """
     if left := sandbox.diff():
@@ -112,6 +114,8 @@ def check(
     _write(sandbox, fix)
     point = sandbox.checkpoint("fix")
     changes = sandbox.diff(until=point)
+    if isinstance(fix, Mapping):
+        _exactly(sandbox, fix, changes)
     base = fingerprint(sandbox.workspace, [each.path for each in changes], ignore=left_out)
     if moved := drift(before, base):
         raise MergeError(f"the base changed while the fix was written: {listed(map(shown, moved))}; check again")
@@ -125,3 +129,33 @@ def _write(sandbox: Sandbox, fix: Fix) -> None:
         return
     for path, data in fix.items():
         sandbox.write_file(path, data)
+
+
+def _exactly(sandbox: Sandbox, fix: Mapping[str, str | bytes], changes: Sequence[Change]) -> None:
+    """What is in the view is what was to be written, byte for byte, and nothing else but folders above it."""
+    wanted = {
+        posixpath.relpath(posixpath.join(sandbox.workspace, path), sandbox.workspace): data
+        for path, data in fix.items()
+    }
+    for change in changes:
+        if change.path in wanted:
+            data = wanted[change.path]
+            raw = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
+            if _bytes(change) == raw:
+                continue
+        elif _is_new_folder(change) and any(path.startswith(f"{change.path}/") for path in wanted):
+            continue
+        raise SandboxError(f"{shown(change.path)}: the sandbox holds something else than the fix; it is not checked")
+
+
+def _is_new_folder(change: Change) -> bool:
+    return change.before is None and change.after is not None and change.after.kind == "directory"
+
+
+def _bytes(change: Change) -> bytes | None:
+    """What a file holds now; None if it is none."""
+    if change.after is None or change.after.kind != "file" or change.after.source is None:
+        return None
+    fd = os.open(change.after.source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(fd, "rb") as file:
+        return file.read()

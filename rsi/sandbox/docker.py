@@ -31,7 +31,8 @@ _ROOT_RUNS_AS: Final = 2_000_012_345
 #: An engine answers in some 10 ms or hangs; then it cannot be used.
 _ASK_S: Final = 10.0
 #: docker's own failures (`docker run --help`): 125 the engine, 126 not executable, 127 not found.
-_NEVER_RAN: Final = (125, 126, 127)
+_NEVER_RAN: Final = 125
+_NO_PROGRAM: Final = (126, 127)
 HOME: Final = "/home/sandbox"
 
 
@@ -138,7 +139,9 @@ class _Container:
 
 def judged(result: ExecResult, state: _State) -> ExecResult:
     """The result, with the engine's word on what ended it."""
-    if result.killed_by is None and (state.error or result.returncode == _NEVER_RAN[0]):
+    if result.returncode in _NO_PROGRAM:  # an ordinary end, as in a shell: the client has said it on stderr
+        return result
+    if result.killed_by is None and (state.error or result.returncode == _NEVER_RAN):
         raise LaunchError(f"docker: {state.error or result.stderr.strip()}")
     if result.killed_by is None and state.oom_killed:
         return msgspec.structs.replace(result, killed_by="memory")

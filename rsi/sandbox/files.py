@@ -18,7 +18,10 @@ MAX_BYTES: Final = 16 * MiB
 #: To read or write one file; a slow disk, not a program.
 _PATIENCE_S: Final = 30.0
 _FOLDER, _MISSING, _DENIED, _SPECIAL = 40, 41, 42, 43
+#: Said by the script itself: the caller's PATH begins in the workspace, and a command may have put a `cat` there.
+_OWN_PROGRAMS: Final = "PATH=/usr/bin:/bin; export PATH"
 _READ: Final = f"""
+{_OWN_PROGRAMS}
 [ -d "$1" ] && exit {_FOLDER}
 [ -e "$1" ] || exit {_MISSING}
 [ -f "$1" ] || exit {_SPECIAL}
@@ -26,6 +29,7 @@ _READ: Final = f"""
 exec head -c "$2" < "$1"
 """
 _WRITE: Final = f"""
+{_OWN_PROGRAMS}
 [ -d "$1" ] && exit {_FOLDER}
 [ -e "$1" ] && [ ! -f "$1" ] && exit {_SPECIAL}
 mkdir -p -- "$2" || exit {_DENIED}

@@ -27,6 +27,8 @@ import msgspec
 
 from rsi import clock
 from rsi.errors import LaunchError
+from rsi.sandbox import segments
+from rsi.sandbox.remedy import launch_error
 
 #: A command line of Linux is at most 6 MiB (three quarters of an 8 MiB stack); the rest is paths.
 MAX_ORDER: Final = 8 << 20
@@ -91,9 +93,10 @@ class Child:
     Dropping it ends the command. May be used from several threads.
     """
 
-    def __init__(self, channel: socket.socket, pid: int, pidfd: int) -> None:
+    def __init__(self, channel: socket.socket, pid: int, pidfd: int, listed: int | None = None) -> None:
         self.pid: Final = pid
         self.pidfd: Final = pidfd  # of the init; closed by `wait`
+        self._segments = listed  # its list of System V segments, if the kernel has any
         self._channel, self._lock = channel, threading.Lock()
         self._ended: Ended | None = None
         self._killed_at: float | None = None
@@ -111,6 +114,11 @@ class Child:
                 _send(self._channel, b"stop")
             elif clock.monotonic() - self._killed_at > ORDERLY_S:
                 _kill(self.pidfd)
+
+    def parked(self) -> int:
+        """Bytes in System V segments, attached or not; 0 after the end. Never blocks."""
+        with self._lock:
+            return 0 if self._ended is not None or self._segments is None else segments.size(self._segments)
 
     def wait(self) -> Ended:
         """How it ended; blocks until then."""
@@ -132,7 +140,9 @@ class Child:
         with self._lock:
             self._ended = Ended(status=status, cpu_s=cpu_s, max_rss=rss)
             self._channel.close()
-            os.close(self.pidfd)
+            for fd in (self.pidfd, self._segments):
+                if fd is not None:
+                    os.close(fd)
 
 
 class Zygote:
@@ -165,7 +175,7 @@ class Zygote:
             LaunchError: it could not be set up; the command never ran. The message names the stage and what to do.
         """
         if not Path(order.store).is_relative_to(self._store):
-            raise _error("order", errno.EINVAL, f"store {order.store}: is not below {self._store}")
+            raise launch_error("order", errno.EINVAL, f"store {order.store}: is not below {self._store}")
         message, text = _announcement(order), _memory(_encode(order))
         try:
             for _ in range(_ATTEMPTS):
@@ -204,7 +214,7 @@ class Zygote:
                 self._process.close()
             self._process = _Process(self._python)
             if not self._process.send(message, descriptors):
-                raise _error("start", errno.EPIPE, "the launcher's process ended as soon as it had begun")
+                raise launch_error("start", errno.EPIPE, "the launcher's process ended as soon as it had begun")
 
 
 class _Process:
@@ -228,7 +238,7 @@ class _Process:
                 )
             except OSError as error:
                 self._channel.close()
-                raise _error("start", error.errno or 0, f"{python}: cannot be run") from error
+                raise launch_error("start", error.errno or 0, f"{python}: cannot be run") from error
         self._greet()
 
     def _greet(self) -> None:
@@ -239,7 +249,7 @@ class _Process:
                 self.popen.kill()
                 said = stderr.read().decode("utf-8", "replace").strip()
                 self.close()
-                raise _error("start", 0, f"the launcher's process ended before it began: {said[-2000:]}")
+                raise launch_error("start", 0, f"the launcher's process ended before it began: {said[-2000:]}")
 
     def send(self, message: bytes, descriptors: list[int]) -> bool:
         """Hand an order over; False if the zygote is not there any more."""
@@ -248,7 +258,7 @@ class _Process:
         except OSError as error:
             if error.errno in (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN):
                 return False
-            raise _error("start", error.errno or 0, "hand the order over") from error
+            raise launch_error("start", error.errno or 0, "hand the order over") from error
         return True
 
     def close(self) -> None:
@@ -264,6 +274,12 @@ class _Process:
 class _Started(NamedTuple):
     pid: int
     pidfd: int
+    segments: int | None = None
+
+    def close(self) -> None:
+        for fd in (self.pidfd, self.segments):
+            if fd is not None:
+                os.close(fd)
 
 
 def _first_news(channel: socket.socket) -> Child | None:
@@ -277,7 +293,7 @@ def _first_news(channel: socket.socket) -> Child | None:
     while True:
         if not _readable(channel, max(0.0, deadline - clock.monotonic())):
             if started is None:
-                raise _error("namespaces", errno.ETIMEDOUT, f"nothing happened for {START_S:.0f} s")
+                raise launch_error("namespaces", errno.ETIMEDOUT, f"nothing happened for {START_S:.0f} s")
             _kill(started.pidfd)  # whether it ran after all, the supervisor still says
             deadline = float("inf")
             continue
@@ -285,50 +301,23 @@ def _first_news(channel: socket.socket) -> Child | None:
         word = message.split()[0] if message else b"lost"
         if word == b"started":
             started = _Started(int(message.split()[1]), descriptors[0])
+        elif word == b"segments" and started is not None:
+            started = started._replace(segments=descriptors[0])
         elif word == b"ran" and started is not None:
-            return Child(channel, started.pid, started.pidfd)
+            return Child(channel, *started)
         elif not message and started is None:
             return None
         else:
             if started is not None:
-                os.close(started.pidfd)
+                started.close()
             raise _failed(message)
 
 
 def _failed(message: bytes) -> LaunchError:
     if not message:
-        return _error("namespaces", 0, "the launcher was killed before the command began")
+        return launch_error("namespaces", 0, "the launcher was killed before the command began")
     _, stage, number, what = message.decode("utf-8", "replace").split("\n", 3)
-    return _error(stage, int(number), what)
-
-
-def _error(stage: str, number: int, what: str) -> LaunchError:
-    reason = f": {os.strerror(number)}" if number else ""
-    remedy = _REMEDIES.get((stage, number)) or _REMEDIES.get((stage, 0)) or ""
-    return LaunchError(f"sandbox: {stage}: {what}{reason}; the command did not run{remedy and '. '}{remedy}")
-
-
-_NO_USER_NAMESPACES: Final = (
-    "User namespaces are off: sysctl user.max_user_namespaces=63414, kernel.unprivileged_userns_clone=1 and"
-    " kernel.apparmor_restrict_unprivileged_userns=0, where these exist; in a container, its seccomp profile"
-)
-#: What to do, by stage and errno; 0 is any other.
-_REMEDIES: Final[dict[tuple[str, int], str]] = {
-    ("start", 0): "Is the interpreter one that this user may run?",
-    ("namespaces", errno.EPERM): _NO_USER_NAMESPACES,
-    ("namespaces", errno.ENOSPC): _NO_USER_NAMESPACES,
-    ("namespaces", errno.EUSERS): _NO_USER_NAMESPACES,
-    ("namespaces", errno.ENOSYS): "This kernel or machine has no namespaces that the launcher knows",
-    ("namespaces", errno.ENOENT): "Is /proc mounted?",
-    ("namespaces", errno.ENOTDIR): "Is /proc mounted?",
-    ("idmap", 0): "As root the sandbox needs id-mapped mounts (Linux 5.12 and a file system that has them):"
-    " run rsi as an ordinary user, or keep the workspace on ext4, xfs, btrfs or tmpfs",
-    ("root", errno.EPERM): _NO_USER_NAMESPACES,
-    ("overlay", errno.EINVAL): "Is something mounted below the workspace, are there more than 500 layers,"
-    " or is the store on a file system that overlayfs cannot write to (overlay, NFS)?",
-    ("proc", errno.EPERM): "In a container /proc must not be covered (systempaths=unconfined)",
-    ("filter", 0): "This kernel or container has no seccomp filters (CONFIG_SECCOMP_FILTER): nothing is run without",
-}
+    return launch_error(stage, int(number), what)
 
 
 def _announcement(order: Order) -> bytes:
@@ -339,7 +328,7 @@ def _announcement(order: Order) -> bytes:
     try:
         found = Path(order.workspace).stat()
     except OSError as error:
-        raise _error("order", error.errno or 0, f"workspace {order.workspace}") from error
+        raise launch_error("order", error.errno or 0, f"workspace {order.workspace}") from error
     return f"order {found.st_uid} {found.st_gid} {owner[0]} {owner[1]}".encode()
 
 
@@ -350,7 +339,7 @@ def _encode(order: Order) -> bytes:
         fields["env"] = {**os.environ, **order.env}
     data = json.dumps(fields).encode("ascii")
     if len(data) > MAX_ORDER:
-        raise _error(
+        raise launch_error(
             "order", errno.E2BIG, f"it takes {len(data)} bytes, {MAX_ORDER} are the limit: use a file or stdin"
         )
     return data

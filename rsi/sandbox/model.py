@@ -79,7 +79,7 @@ class ExecResult(msgspec.Struct, frozen=True, kw_only=True):
     killed_by: Killer | None = None
     wall_ms: float = 0.0
     cpu_s: float = 0.0
-    max_rss: int = 0  # bytes, of the largest process (of all together where a cgroup counts them)
+    max_rss: int = 0  # bytes, of the largest process (of all together where a cgroup counts them, or memory ended it)
     stdout_bytes: bytes = b""
     stderr_bytes: bytes = b""
 

@@ -81,10 +81,10 @@ class PlainRun:
         }
 
     def start(self, stdin: int, stdout: int, stderr: int) -> _Kept:
-        """Start reaper and command.
+        """Start reaper and command. A program that is not there ends with 127 and a line on stderr, as in a shell.
 
         Raises:
-            LaunchError: the command could not be executed.
+            LaunchError: a limit could not be set, or there is no interpreter for the reaper.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         report, report_write = os.pipe()
@@ -130,7 +130,7 @@ class _Kept:
         """Hand over the order, and read what the command's process says until it has become the command.
 
         Raises:
-            LaunchError: it could not be executed.
+            LaunchError: it did not come so far.
         """
         with contextlib.suppress(BrokenPipeError):  # then nothing is said either
             self._link.sendall(len(order).to_bytes(8, "big") + order)

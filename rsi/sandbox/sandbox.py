@@ -7,11 +7,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, overload
 
-from rsi.errors import InvalidInputError, SandboxError
-from rsi.sandbox import files
+from rsi.sandbox import files, shown
 from rsi.sandbox.backend import Backend, Box
 from rsi.sandbox.choose import AUTO, Chosen, choose
-from rsi.sandbox.merge.names import is_protected
 from rsi.sandbox.model import FOR_FIXES, Change, Checkpoint, ExecResult, Isolation, Limits
 from rsi.sandbox.patch import MAX_BYTES as MAX_PATCH_BYTES
 from rsi.sandbox.patch import patch
@@ -43,11 +41,12 @@ class Sandbox:
         """A new view.
 
         Args:
-            workspace: an existing folder; shown inside at its own path.
+            workspace: an existing folder; shown inside at its own path. Never a home folder, nor what holds one.
             backend: `auto` takes the best that meets `require`; or `overlay`, `bubblewrap`, `docker`, `seatbelt`,
                 `subprocess`.
             require: what must be enforced. The default is what a fix may be checked with; `Isolation()` is nothing.
-            readable: folders outside to show read-only, beside the toolchain that is found by itself.
+            readable: folders outside to show read-only, beside the toolchain that is found by itself. Never a home
+                folder, what holds one, or where sandboxes are kept.
             env: for every command, beside locale, `PATH`, `HOME`, `TMPDIR`, `TERM` and `USER`; nothing is inherited.
 
         Raises:
@@ -91,14 +90,12 @@ class Sandbox:
         *,
         reopen: Path | None,
     ) -> Self:
-        if not workspace.is_dir():
-            raise InvalidInputError(f"workspace: {workspace} is not a folder; name an existing one", field="workspace")
-        workspace = workspace.resolve()
+        workspace = shown.workspace(workspace)
         given = checked_env(env or {})
-        shown = tuple(dict.fromkeys([*_readable(readable), *readable_for(workspace)]))
+        outside = tuple(dict.fromkeys([*shown.readable(readable), *readable_for(workspace)]))
         chosen = choose(backend, require)
-        box = chosen.backend.open(workspace, readable=shown, reopen=reopen)
-        return cls(box, chosen, environment(path_for(workspace, readable=shown), given))
+        box = chosen.backend.open(workspace, readable=outside, reopen=reopen)
+        return cls(box, chosen, environment(path_for(workspace, readable=outside), given))
 
     def __enter__(self) -> Self:
         return self
@@ -226,17 +223,3 @@ class Sandbox:
     def destroy(self) -> None:
         """End what runs and give the space back; returns at once. Twice is as good as once."""
         self._box.close()
-
-
-def _readable(given: Sequence[str | Path]) -> list[Path]:
-    """Folders to show, as the caller says."""
-    found = [Path(path) for path in given]
-    for number, path in enumerate(found):
-        if not path.is_absolute() or not path.exists():
-            raise InvalidInputError(
-                f"readable[{number}]: expected an absolute path that exists, got {str(path)!r}",
-                field=f"readable[{number}]",
-            )
-        if path == Path("/") or any(is_protected(name) for name in path.parts):
-            raise SandboxError(f"readable[{number}]: {path} is never shown; name the one folder that is needed")
-    return found

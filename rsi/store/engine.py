@@ -34,6 +34,11 @@ WAL_SIZE_LIMIT_BYTES: Final = 64 * 1024 * 1024
 READERS_KEPT: Final = 2
 READERS_EXTRA: Final = 30
 
+#: What SQLite answers where it may not make the files that readers of a WAL database share; an extended code keeps its
+#: primary one in the low byte (https://www.sqlite.org/rescode.html).
+_NO_WRITING: Final = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+_PRIMARY: Final = 0xFF
+
 _PROJECT_OPTION: Final = "rsi_project"
 
 _COMMON: Final = (
@@ -149,11 +154,34 @@ def _engine(
 
 
 def _connector(path: Path, *, read_only: bool) -> Callable[[], sqlite3.Connection]:
-    uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}"
+    if read_only:
+        return lambda: _reading(path)
+    return lambda: _connect(path, "mode=rw")
 
-    def connect() -> sqlite3.Connection:
-        return sqlite3.connect(
-            uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_MS / 1000
-        )
 
-    return connect
+def _connect(path: Path, how: str) -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?{how}"
+    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_MS / 1000)
+
+
+def _reading(path: Path) -> sqlite3.Connection:
+    """Readers of a WAL database make files beside it; where they may not, the file alone is read, if it is whole.
+
+    Raises:
+        StoreError: nothing may be written there, and the newest rows are in the WAL.
+    """
+    found = _connect(path, "mode=ro")
+    try:
+        found.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+    except sqlite3.OperationalError as error:
+        found.close()
+        if error.sqlite_errorcode & _PRIMARY not in _NO_WRITING or not path.exists():
+            raise
+        wal = path.with_name(path.name + "-wal")
+        if wal.exists() and wal.stat().st_size:
+            raise StoreError(
+                f"{path}: its folder cannot be written, and the newest rows are in {wal.name}: stop rsi there cleanly, "
+                "or read as somebody who may write to the folder"
+            ) from error
+        return _connect(path, "mode=ro&immutable=1")
+    return found

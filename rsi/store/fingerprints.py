@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
-from sqlalchemy import Connection, bindparam, select, text, update
+from sqlalchemy import Connection, bindparam, func, or_, select, text, update
 
 from rsi.store.engine import project
 from rsi.store.schema import clusters, fingerprints
@@ -118,6 +118,24 @@ def of_cluster(conn: Connection, cluster: int) -> list[Interned]:
     query = (
         select(*_COLUMNS)
         .where(fingerprints.c.project == project(conn), fingerprints.c.cluster == cluster)
+        .order_by(fingerprints.c.id)
+    )
+    return [_interned(row) for row in conn.execute(query)]
+
+
+def shown(conn: Connection, cluster: int, limit: int) -> tuple[list[Interned], int]:
+    """The first templates of a cluster, and how many there are."""
+    ours = (fingerprints.c.project == project(conn), fingerprints.c.cluster == cluster)
+    found = conn.execute(select(*_COLUMNS).where(*ours).order_by(fingerprints.c.id).limit(limit))
+    return [_interned(row) for row in found], int(conn.execute(select(func.count()).where(*ours)).scalar_one())
+
+
+def of_hash(conn: Connection, hashed: str) -> list[Interned]:
+    """The templates of one text, in whatever categories, oldest first; also one that gave way to another (`9f…:12`)."""
+    numbered = (fingerprints.c.hash > f"{hashed}:") & (fingerprints.c.hash < f"{hashed};")
+    query = (
+        select(*_COLUMNS)
+        .where(fingerprints.c.project == project(conn), or_(fingerprints.c.hash == hashed, numbered))
         .order_by(fingerprints.c.id)
     )
     return [_interned(row) for row in conn.execute(query)]

@@ -13,10 +13,12 @@ from rsi.errors import InvalidInputError, NotFoundError
 from rsi.model import Change, Cost, Fix, FixState, Verdict
 from rsi.store import trials
 from rsi.store.engine import project
-from rsi.store.schema import fixes, journal
+from rsi.store.schema import fixes, issues, journal
 
 #: Not over yet: nothing else may be planned for the same thing.
 OPEN: Final[tuple[FixState, ...]] = ("proposed", "approved", "checking", "canary")
+#: Held against a command in the sandbox, before it starts.
+CHECKING: Final[tuple[FixState, ...]] = ("checking",)
 #: In the policy, for some units or for all.
 APPLIED: Final[tuple[FixState, ...]] = ("canary", "verified", "kept_unverified")
 #: For every unit of its scope.
@@ -107,7 +109,7 @@ def add(conn: Connection, new: NewFix, now: float) -> FixRow:
     done = conn.execute(
         insert(fixes).values(
             project=project(conn),
-            **{name: getattr(new, name) for name in _PLAIN},
+            **{name: getattr(new, name) for name in _PLAIN} | {"issue": _now(conn, new.issue)},
             change=_json(new.change),
             evidence=_json(new.evidence),
             rails=_json([]),
@@ -157,6 +159,18 @@ def change_to(conn: Connection, fix: int, now: float, **values: Any) -> FixRow:
     return get(conn, fix)
 
 
+def move(conn: Connection, issue: int, into: int) -> None:
+    """The fixes of an issue that was merged are those of the issue that it went into."""
+    ours = (fixes.c.project == project(conn)) & (fixes.c.issue == issue)
+    conn.execute(update(fixes).where(ours).values(issue=into))
+
+
+def _now(conn: Connection, issue: int) -> int:
+    """The issue that this one was merged into, else itself."""
+    found = conn.execute(select(issues.c.merged_into).where(issues.c.id == issue)).scalar()
+    return issue if found is None else int(found)
+
+
 def waiting(conn: Connection) -> list[FixRow]:
     """Fixes with a change that could start, those that a person approved first, then the oldest. No advice."""
     rows = conn.execute(_WAITING, {"project": project(conn)})
@@ -168,6 +182,12 @@ def updated_since(conn: Connection, at: float) -> list[FixRow]:
     return [_row(row) for row in conn.execute(_UPDATED, {"project": project(conn), "at": at})]
 
 
+def ended_since(conn: Connection, states: Collection[FixState], at: float) -> list[FixRow]:
+    """Fixes in these states that changed at `at` or later, oldest first."""
+    asked = {"project": project(conn), "states": list(states), "at": at}
+    return [_row(row) for row in conn.execute(_ENDED, asked)]
+
+
 def applied_since(conn: Connection, at: float) -> int:
     """How many fixes went live since `at`."""
     found = conn.execute(select(func.count()).where(fixes.c.project == project(conn), fixes.c.applied >= at))
@@ -175,14 +195,22 @@ def applied_since(conn: Connection, at: float) -> int:
 
 
 def record(conn: Connection, rule: str) -> Record:
-    """Won, lost and undecided fixes of a rule. Taken back by a person counts as neither."""
+    """Won, lost and undecided fixes of a rule. Taken back by a person counts as neither.
+
+    One that the check before it stopped, because it broke what worked, is lost: the rule proposed harm here.
+    """
     rows = conn.execute(
-        select(fixes.c.state, fixes.c.verdict).where(
-            fixes.c.project == project(conn), fixes.c.rule == rule, fixes.c.verdict.is_not(None)
+        select(fixes.c.state, fixes.c.verdict, fixes.c.evidence).where(
+            fixes.c.project == project(conn),
+            fixes.c.rule == rule,
+            fixes.c.verdict.is_not(None) | (fixes.c.state == "failed"),
         )
     )
     won = lost = undecided = 0
-    for state, verdict in rows:
+    for state, verdict, evidence in rows:
+        if verdict is None:
+            lost += (_EVIDENCE.decode(evidence).get("check") or {}).get("outcome") == "broke"
+            continue
         outcome = _VERDICT.decode(verdict).outcome
         won += outcome == "verified"
         lost += outcome in ("worse", "no_difference")
@@ -213,7 +241,7 @@ def list_fixes(
     if task:
         query = query.where(fixes.c.task == task)
     if issue:
-        query = query.where(fixes.c.issue == number(issue.removeprefix("i")))
+        query = query.where(fixes.c.issue == _now(conn, number(issue.removeprefix("i"))))
     if rule:
         query = query.where(fixes.c.rule == rule)
     rows = [_row(row) for row in conn.execute(query)]
@@ -283,6 +311,7 @@ def _known_states(text: str) -> list[str]:
 _OURS: Final = select(fixes).where(fixes.c.project == bindparam("project"))
 _IN_STATES: Final = _OURS.where(fixes.c.state.in_(bindparam("states", expanding=True))).order_by(fixes.c.id)
 _UPDATED: Final = _OURS.where(fixes.c.updated >= bindparam("at")).order_by(fixes.c.id)
+_ENDED: Final = _IN_STATES.where(fixes.c.updated >= bindparam("at"))
 _WAITING: Final = _OURS.where(fixes.c.state.in_(("approved", "proposed")), fixes.c.knob != "").order_by(
     fixes.c.state, fixes.c.id
 )

@@ -12,8 +12,9 @@ from sqlalchemy import ColumnElement, Connection, Select, case, exists, or_, sel
 from rsi import clock
 from rsi.classify import suggested_action
 from rsi.errors import InvalidInputError, NotFoundError
-from rsi.model import Issue, IssueInFull, IssueState
+from rsi.model import Issue, IssueInFull, IssueState, IssueTemplate
 from rsi.store import correlations, impact, issue_rows, journal, related
+from rsi.store import fingerprints as templates
 from rsi.store.engine import project
 from rsi.store.impact import Figures, IssueScope, scopes
 from rsi.store.issue_rows import IssueRow, number
@@ -28,6 +29,9 @@ __all__ = [
 #: States that a person may set; the others follow from what happens.
 BY_PERSON: Final[tuple[IssueState, ...]] = ("ongoing", "resolved", "ignored")
 PAGE: Final = 1000
+#: Templates of one issue that are shown, and how much of each: a person who splits reads no more.
+TEMPLATES: Final = 100
+CHARS: Final = 500
 _CURSOR: Final = re.compile(r"([01])\.(\d+)\.(\d+)\.(\d+)")
 
 
@@ -71,13 +75,19 @@ def get_issue(conn: Connection, issue_id: str) -> Issue:
 
 
 def in_full(conn: Connection, issue_id: str) -> IssueInFull:
-    """One issue like `get_issue`, with what is possibly related to it.
+    """One issue like `get_issue`, with its templates and what is possibly related to it.
 
     Raises:
         NotFoundError: there is none.
     """
     found = get_issue(conn, issue_id)
-    return IssueInFull(**msgspec.structs.asdict(found), related=related.of_issue(conn, found.id))
+    held, total = templates.shown(conn, number(found.id), TEMPLATES)
+    return IssueInFull(
+        **msgspec.structs.asdict(found),
+        templates=[IssueTemplate(id=one.id, template=one.template[:CHARS], n=one.n, why=one.why) for one in held],
+        templates_total=total,
+        related=related.of_issue(conn, found.id),
+    )
 
 
 def get_row(conn: Connection, issue_id: str) -> IssueRow:

@@ -1,20 +1,21 @@
-"""Merging and splitting issues. What a person decided is remembered per pair of templates and wins for ever."""
+"""Merging and splitting issues. What a person decided is remembered per pair of templates, and wins for ever."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, or_, select, text, update
+from sqlalchemy import Connection, delete, func, or_, select, update
 
 from rsi import clock
 from rsi.errors import ConflictError, InvalidInputError, NotFoundError
+from rsi.model import IssueState
+from rsi.store import decisions, fixes, issue_rows, journal
 from rsi.store import fingerprints as templates
-from rsi.store import issue_rows, journal, pending
 from rsi.store.engine import project
 from rsi.store.fingerprints import Interned
 from rsi.store.issue_rows import ACTIVE, HourRow, IssueRow
-from rsi.store.schema import clusters, decisions, issue_hours, issues, outcomes
+from rsi.store.schema import clusters, fingerprints, issue_hours, issues, outcomes
 from rsi.store.titles import title
 
 BY_PERSON: Final = "merged by a person"
@@ -22,10 +23,7 @@ SPLIT_WHY: Final = "split off {source} by a person"
 _HOUR_S: Final = 3600.0
 _CHUNK: Final = 400
 
-_DECIDE: Final = text(
-    "INSERT INTO decisions (project, a, b, same, at, who) VALUES (:project, :a, :b, :same, :at, :who)"
-    " ON CONFLICT (project, a, b) DO UPDATE SET same = excluded.same, at = excluded.at, who = excluded.who"
-)
+_IGNORED: Final = "ignored"
 
 
 class Split(NamedTuple):
@@ -51,8 +49,8 @@ def merge(conn: Connection, a: str, b: str, who: str) -> str:
             " are never one; correct the rule that decides the category instead"
         )
     ours, theirs = templates.of_cluster(conn, old.id), templates.of_cluster(conn, young.id)
-    _decide(conn, [(x.id, y.id) for x in ours[:1] for y in theirs], same=True, who=who)
-    _forget_apart(conn, [x.id for x in ours], [y.id for y in theirs])
+    decisions.decide(conn, [(_hash(x), _hash(y)) for x in ours[:1] for y in theirs], same=True, who=who)
+    decisions.forget_apart(conn, [_hash(x) for x in ours], [_hash(y) for y in theirs])
     _absorb(conn, old, young, BY_PERSON)
     conn.execute(update(clusters).where(clusters.c.id.in_((old.id, young.id))).values(pinned=True))
     journal.append(conn, who, "issue.merged", old.ref, {"from": young.ref, "templates": len(theirs)})
@@ -62,14 +60,17 @@ def merge(conn: Connection, a: str, b: str, who: str) -> str:
 def auto_merge(conn: Connection, new_cluster: int, into: int, why: str) -> bool:
     """Put a cluster into another because they look the same; False where it may not be.
 
-    It may not be where a person said that any two of their templates differ, across categories, or where either is
-    gone. The older id stays, whichever way round it is called.
+    It may not be where a person said that any two of their templates differ, across categories, where a person ignores
+    one of them and not the other (what nobody ignores would vanish), or where either is gone. The older id stays,
+    whichever way round it is called.
     """
     found = issue_rows.load(conn, [new_cluster, into])
     if len(found) < 2:  # noqa: PLR2004 - both of them
         return False
     old, young = sorted((found[new_cluster], found[into]), key=lambda row: row.id)
-    if old.id == young.id or old.category != young.category or declared_apart(conn, old.id, young.id):
+    if old.id == young.id or old.category != young.category or (old.state == _IGNORED) != (young.state == _IGNORED):
+        return False
+    if declared_apart(conn, old.id, young.id):
         return False
     _absorb(conn, old, young, why)
     journal.append(conn, "daemon", "issue.merged", old.ref, {"from": young.ref, "why": "similar"})
@@ -78,17 +79,22 @@ def auto_merge(conn: Connection, new_cluster: int, into: int, why: str) -> bool:
 
 def declared_apart(conn: Connection, a: int, b: int) -> bool:
     """Whether a person said of any template of cluster `a` that it differs from one of `b`."""
-    ours = [one.id for one in templates.of_cluster(conn, a)]
-    theirs = [one.id for one in templates.of_cluster(conn, b)]
-    return any(conn.execute(select(exists().where(clause))).scalar() for clause in _apart(conn, ours, theirs))
+    if not decisions.any_parted(conn):
+        return False
+    few, many = sorted((a, b), key=lambda cluster: _size(conn, cluster))
+    apart = decisions.foes(conn, [_hash(one) for one in templates.of_cluster(conn, few)])
+    return bool(apart) and decisions.in_cluster(conn, many, apart)
 
 
 def parted(conn: Connection) -> set[tuple[int, int]]:
     """The pairs of templates (smaller number first) that a person has said to differ."""
-    query = select(decisions.c.a, decisions.c.b).where(
-        decisions.c.project == project(conn), decisions.c.same.is_(False)
-    )
-    return {(min(a, b), max(a, b)) for a, b in conn.execute(query)}
+    return decisions.parted(conn)
+
+
+def ignored(conn: Connection) -> frozenset[int]:
+    """The issues (numbers) that a person ignores."""
+    query = select(issues.c.id).where(issues.c.project == project(conn), issues.c.state == _IGNORED)
+    return frozenset(conn.execute(query.where(issues.c.merged_into.is_(None))).scalars())
 
 
 def split(conn: Connection, issue_id: str, who: str, fingerprint: int | None = None) -> Split:
@@ -111,10 +117,11 @@ def split(conn: Connection, issue_id: str, who: str, fingerprint: int | None = N
     gone = {one.id for one in leaving}
     staying = [one for one in held if one.id not in gone]
     made = templates.found_clusters(conn, [row.category], clock.now())[row.category][0]
-    _decide(conn, [(x.id, y.id) for x in staying for y in leaving], same=False, who=who)
+    decisions.decide(conn, [(_hash(x), _hash(y)) for x in staying for y in leaving], same=False, who=who)
     templates.move(conn, gone, made, SPLIT_WHY.format(source=row.ref))
     conn.execute(update(clusters).where(clusters.c.id.in_((row.id, made))).values(pinned=True))
-    divide(conn, row, made, staying, leaving, why=SPLIT_WHY.format(source=row.ref))
+    state: IssueState = "ongoing" if row.state == _IGNORED else row.state  # what was never looked at is not ignored
+    divide(conn, row, made, staying, leaving, why=SPLIT_WHY.format(source=row.ref), state=state)
     journal.append(conn, who, "issue.split", row.ref, {"made": f"i{made}", "templates": sorted(gone)})
     return Split(row.ref, f"i{made}")
 
@@ -127,28 +134,13 @@ def _row(conn: Connection, ref: str) -> IssueRow:
     return found
 
 
-def _decide(conn: Connection, pairs: Iterable[tuple[int, int]], *, same: bool, who: str) -> None:
-    at = clock.now()
-    rows = [
-        {"project": project(conn), "a": min(pair), "b": max(pair), "same": same, "at": at, "who": who} for pair in pairs
-    ]
-    if rows:
-        conn.execute(_DECIDE, rows)
+def _hash(one: Interned) -> str:
+    return decisions.of(one)
 
 
-def _forget_apart(conn: Connection, ours: Sequence[int], theirs: Sequence[int]) -> None:
-    for clause in _apart(conn, ours, theirs):
-        conn.execute(delete(decisions).where(clause))
-
-
-def _apart(conn: Connection, ours: Sequence[int], theirs: Sequence[int]) -> list[ColumnElement[bool]]:
-    return [
-        (decisions.c.project == project(conn))
-        & decisions.c.same.is_(False)
-        & or_(decisions.c.a.in_(mine) & decisions.c.b.in_(other), decisions.c.a.in_(other) & decisions.c.b.in_(mine))
-        for mine in _parts(ours)
-        for other in _parts(theirs)
-    ]
+def _size(conn: Connection, cluster: int) -> int:
+    query = select(func.count()).where(fingerprints.c.project == project(conn), fingerprints.c.cluster == cluster)
+    return int(conn.execute(query).scalar_one())
 
 
 def _absorb(conn: Connection, old: IssueRow, young: IssueRow, why: str) -> None:
@@ -156,7 +148,7 @@ def _absorb(conn: Connection, old: IssueRow, young: IssueRow, why: str) -> None:
     templates.move(conn, [one.id for one in templates.of_cluster(conn, young.id)], old.id, why)
     issue_rows.add_hours(conn, [row._replace(issue=old.id) for row in issue_rows.hours(conn, [young.id], 0)])
     conn.execute(delete(issue_hours).where(issue_hours.c.project == project(conn), issue_hours.c.issue == young.id))
-    pending.move(conn, young.id, old.id)
+    fixes.move(conn, young.id, old.id)
     issue_rows.save(conn, [_summed(old, young, why), _emptied(young, old.id)])
     conn.execute(update(issues).where(issues.c.merged_into == young.id).values(merged_into=old.id))
     conn.execute(
@@ -185,9 +177,19 @@ def _emptied(young: IssueRow, into: int) -> IssueRow:
 
 
 def divide(
-    conn: Connection, row: IssueRow, made: int, staying: Sequence[Interned], leaving: Sequence[Interned], *, why: str
+    conn: Connection,
+    row: IssueRow,
+    made: int,
+    staying: Sequence[Interned],
+    leaving: Sequence[Interned],
+    *,
+    why: str,
+    state: IssueState | None = None,
 ) -> None:
-    """Make an issue, numbered `made`, of what the stored outcomes of the leaving templates are, hour by hour."""
+    """Make an issue, numbered `made`, of what the stored outcomes of the leaving templates are, hour by hour.
+
+    It is `ongoing` where the issue that it leaves is active, else in the state of that issue, or in `state`.
+    """
     moved = _recount(conn, row, made, [one.id for one in leaving])
     issue_rows.add_hours(conn, moved)
     issue_rows.add_hours(
@@ -198,7 +200,7 @@ def divide(
         ],
     )
     live = round(row.live * sum(one.unrecovered for one in moved) / row.unrecovered) if row.unrecovered else 0
-    new = _split_off(row, made, leaving, moved, live, why=why)
+    new = _split_off(row, made, leaving, moved, live, why=why, state=state or row.state)
     row.frequency -= new.frequency
     row.unrecovered -= new.unrecovered
     row.tasks_failed -= new.tasks_failed
@@ -211,7 +213,14 @@ def divide(
 
 
 def _split_off(
-    row: IssueRow, made: int, leaving: Sequence[Interned], moved: Sequence[HourRow], live: int, *, why: str
+    row: IssueRow,
+    made: int,
+    leaving: Sequence[Interned],
+    moved: Sequence[HourRow],
+    live: int,
+    *,
+    why: str,
+    state: IssueState,
 ) -> IssueRow:
     seen = [one.hour * _HOUR_S for one in moved]
     return IssueRow(
@@ -219,7 +228,7 @@ def _split_off(
         category=row.category,
         title=title(row.category, leaving[0].template, leaving[0].error_type),
         severity=row.severity,
-        state="ongoing" if row.state in ACTIVE else row.state,
+        state="ongoing" if state in ACTIVE else state,
         state_at=clock.now(),
         trend="stable",
         frequency=sum(one.n for one in moved),

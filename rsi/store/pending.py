@@ -17,7 +17,10 @@ _CHUNK: Final = 400  # ids per statement
 
 
 class Pending(NamedTuple):
-    """A failed step whose parent has not ended. `hour` is the step's, `at` when it arrived (epoch seconds)."""
+    """A failed step whose parent has not ended. `hour` is the step's, `at` when it arrived (epoch seconds).
+
+    `issue` may have been merged since: then it redirects.
+    """
 
     id: int
     source: str
@@ -88,11 +91,6 @@ def hand_up(conn: Connection, parents: Mapping[int, str]) -> None:
     if parents:
         statement = update(pending_steps).where(pending_steps.c.id == bindparam("key")).values(parent=bindparam("up"))
         conn.execute(statement, [{"key": id_, "up": up} for id_, up in parents.items()])
-
-
-def move(conn: Connection, issue: int, into: int) -> None:
-    """Steps of an issue that was merged belong to the other one."""
-    conn.execute(update(pending_steps).where(pending_steps.c.issue == issue).values(issue=into))
 
 
 def ended(conn: Connection, refs: Iterable[Ref], up_to: int) -> dict[Ref, Ended]:

@@ -1,6 +1,7 @@
 """A template gets another category: its issue and its counters follow, in the caller's transaction.
 
-What prototypes have decided before is left alone, so that everything may be repeated. An issue keeps its id.
+Prototypes name what no rule decides, once: what they have decided before is left alone, so that everything may be
+repeated. Rules that were changed decide anew (`rulings`). An issue keeps its id.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from sqlalchemy import Connection, case, func, select, update
 
 from rsi import clock
 from rsi.classify import severity
-from rsi.model import CATEGORIES
+from rsi.model import CATEGORIES, Severity
+from rsi.store import decisions, issue_rows, journal, merges, meta, rollups
 from rsi.store import fingerprints as templates
-from rsi.store import issue_rows, journal, merges, meta, rollups
 from rsi.store.engine import project
 from rsi.store.fingerprints import Interned, Key
 from rsi.store.issue_rows import HourRow
 from rsi.store.rollups import RollupDelta
-from rsi.store.schema import clusters, decisions, fingerprints
+from rsi.store.schema import clusters, fingerprints
 from rsi.store.titles import prefixed
 
 UNKNOWN: Final = "unknown"
@@ -45,10 +46,12 @@ class Open(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The category of a template and why."""
+    """The category of a template and why; `by` is the word of `Category.by`, `severity` a rule's own, if it has one."""
 
     category: str
     why: str
+    by: str = BY
+    severity: Severity | None = None
 
 
 class Recategorized(NamedTuple):
@@ -82,6 +85,13 @@ def unasked(conn: Connection, key: str, weak: Collection[str], limit: int) -> li
         .limit(limit)
     )
     return [Open(*row) for row in conn.execute(query)]
+
+
+def ask_again(conn: Connection, template: int) -> None:
+    """No rule decides this template any more: it and those behind it are compared with the prototypes again."""
+    told = meta.get(conn, _ASKED, {})
+    if told.get("up_to", 0) >= template:
+        meta.put(conn, _ASKED, told | {"up_to": template - 1})
 
 
 def asked(conn: Connection, key: str, up_to: int) -> None:
@@ -128,7 +138,8 @@ def recategorize(conn: Connection, answers: Mapping[int, Answer]) -> list[Recate
     homes = {
         one.cluster
         for one in found.values()
-        if one.category != answers[one.id].category and not by_prototype(one.classified_by)
+        if one.category != answers[one.id].category
+        and not (by_prototype(one.classified_by) and answers[one.id].by == BY)
     }
     changed: list[Recategorized] = []
     for cluster in sorted(homes):
@@ -141,7 +152,7 @@ def recategorize(conn: Connection, answers: Mapping[int, Answer]) -> list[Recate
 
 def _recategorize(conn: Connection, cluster: int, answers: Mapping[int, Answer]) -> list[Recategorized]:
     held = templates.of_cluster(conn, cluster)
-    wanted = _agreed(_tied(conn, [one.id for one in held]), answers)
+    wanted = _agreed(_tied(conn, held), answers)
     parts: dict[str, list[Interned]] = {}
     for one in held:
         parts.setdefault(wanted[one.id].category if one.id in wanted else one.category, []).append(one)
@@ -153,19 +164,13 @@ def _recategorize(conn: Connection, cluster: int, answers: Mapping[int, Answer])
     return _name(conn, cluster, first, staying, wanted) + changed
 
 
-def _tied(conn: Connection, ids: Sequence[int]) -> list[list[int]]:
+def _tied(conn: Connection, held: Sequence[Interned]) -> list[list[int]]:
     """The templates in groups that a person has merged; most are alone."""
-    root = {key: key for key in ids}
-    pairs = conn.execute(
-        select(decisions.c.a, decisions.c.b).where(
-            decisions.c.project == project(conn), decisions.c.same.is_(True), decisions.c.a.in_(ids)
-        )
-    )
-    for a, b in pairs:
-        if b in root:
-            old, new = root[b], root[a]
-            root = {key: new if at == old else at for key, at in root.items()}
-    groups: dict[int, list[int]] = {}
+    root = {one.id: decisions.of(one) for one in held}
+    for a, b in decisions.friends(conn, set(root.values())):
+        if b in root.values():
+            root = {key: a if at == b else at for key, at in root.items()}
+    groups: dict[str, list[int]] = {}
     for key, at in root.items():
         groups.setdefault(at, []).append(key)
     return list(groups.values())
@@ -198,20 +203,22 @@ def _name(
     before = held[0].category
     if category == before:
         return []
-    rivals = templates.find(conn, [(category, one.hash) for one in held])
+    rivals = templates.find(conn, [(category, decisions.of(one)) for one in held])
     for one in held:
-        _name_template(conn, one, category, wanted[one.id].why, rivals)
+        _name_template(conn, one, wanted[one.id], rivals)
+        rivals.setdefault((category, decisions.of(one)), one)
     conn.execute(update(clusters).where(clusters.c.id == cluster).values(category=category))
     row = issue_rows.load(conn, [cluster]).get(cluster)
     if row is None:
         return []
     _shift(conn, issue_rows.hours(conn, [cluster], 0), before, category)
-    row.category, row.severity, row.title = category, severity(category), prefixed(category, row.title)
-    row.why = wanted[held[0].id].why
+    answer = wanted[held[0].id]
+    row.category, row.severity, row.why = category, answer.severity or severity(category), answer.why
+    row.title = prefixed(category, row.title.removeprefix(f"{before}: "))
     issue_rows.save(conn, [row])
     journal.append(
         conn, "daemon", "issue.recategorised", row.ref,
-        {"before": before, "after": category, "by": BY, "templates": [one.id for one in held]},
+        {"before": before, "after": category, "by": answer.by, "templates": [one.id for one in held]},
     )  # fmt: skip
     for rival in rivals.values():
         merges.auto_merge(conn, cluster, rival.cluster, "same template")
@@ -219,24 +226,24 @@ def _name(
     return [Recategorized(row.ref, category, row.title)]
 
 
-def _name_template(conn: Connection, one: Interned, category: str, why: str, rivals: Mapping[Key, Interned]) -> None:
+def _name_template(conn: Connection, one: Interned, answer: Answer, rivals: Mapping[Key, Interned]) -> None:
     """Its vector goes: it has to find its neighbours anew.
 
     Where the category has this template already, that one is where later texts go, and this one keeps what it has
     under a hash that no text has.
     """
-    rival = rivals.get((category, one.hash))
-    if rival is not None and not by_prototype(rival.classified_by):
+    rival = rivals.get((answer.category, decisions.of(one)))
+    if rival is not None and answer.by == BY and not by_prototype(rival.classified_by):
         values = {"classified_by": rival.classified_by + AND_BY}
         conn.execute(update(fingerprints).where(fingerprints.c.id == rival.id).values(values))
     conn.execute(
         update(fingerprints)
         .where(fingerprints.c.id == one.id)
         .values(
-            category=category,
-            hash=one.hash if rival is None else f"{one.hash}:{one.id}",
-            classified_by=BY,
-            why=why,
+            category=answer.category,
+            hash=decisions.of(one) if rival is None else f"{decisions.of(one)}:{one.id}",
+            classified_by=answer.by,
+            why=answer.why,
             model=None,
             vector=None,
         )

@@ -110,6 +110,7 @@ fingerprints: Final = Table(
     UniqueConstraint("project", "category", "hash", name="fingerprints_hash"),
 )
 Index("fingerprints_cluster", fingerprints.c.cluster)
+Index("fingerprints_by_hash", fingerprints.c.project, fingerprints.c.hash)
 Index("fingerprints_unembedded", fingerprints.c.id, sqlite_where=fingerprints.c.model.is_(None),
       postgresql_where=fingerprints.c.model.is_(None))  # fmt: skip
 
@@ -124,19 +125,23 @@ clusters: Final = Table(
     Column("pinned", Boolean, nullable=False, default=False),
     Column("created", Float, nullable=False),
 )
+Index("clusters_merged", clusters.c.merged_into, sqlite_where=clusters.c.merged_into.is_not(None),
+      postgresql_where=clusters.c.merged_into.is_not(None))  # fmt: skip
 
-#: Pairs of fingerprints that a person declared the same or different; they win for ever.
+#: Pairs of templates, by their hashes (smaller first), that a person declared the same or different; they win for ever,
+#: whatever category a rule gives the templates.
 decisions: Final = Table(
     "decisions",
     metadata,
     _project(),
-    Column("a", Integer, nullable=False),
-    Column("b", Integer, nullable=False),
+    Column("a", Text, nullable=False),
+    Column("b", Text, nullable=False),
     Column("same", Boolean, nullable=False),
     Column("at", Float, nullable=False),
     Column("who", Text, nullable=False),
     PrimaryKeyConstraint("project", "a", "b"),
 )
+Index("decisions_b", decisions.c.project, decisions.c.b)
 
 #: Templates that `a` resembles, as it was placed: what may be the same, for a person to confirm. `why` says what tells
 #: the two apart, whichever is looked at; their categories may change and are not in it.
@@ -179,6 +184,8 @@ issues: Final = Table(
     Column("merged_into", Integer),
 )
 Index("issues_quiet", issues.c.project, issues.c.state, issues.c.last_seen)
+Index("issues_merged", issues.c.merged_into, sqlite_where=issues.c.merged_into.is_not(None),
+      postgresql_where=issues.c.merged_into.is_not(None))  # fmt: skip
 
 #: Where and when an issue struck: its scopes, its trend and its failure rate come from here.
 issue_hours: Final = Table(
@@ -293,6 +300,22 @@ fixes: Final = Table(
     sqlite_autoincrement=True,
 )
 Index("fixes_state", fixes.c.project, fixes.c.state)
+
+#: One-time tokens for deciding on a proposal: the hash of each, and the change (its digest) that it is for.
+approvals: Final = Table(
+    "approvals",
+    metadata,
+    _project(),
+    Column("id", Text, nullable=False),
+    Column("hash", Text, nullable=False),  # sha256 of the secret half, hex
+    Column("fix", Integer, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("expires", Float, nullable=False),
+    Column("used", Float),
+    Column("decision", Text),
+    PrimaryKeyConstraint("project", "id"),
+)
 
 #: The open (or closed) experiment of a fix: stage, salt, fraction, and the streaming test's state.
 trials: Final = Table(

@@ -233,10 +233,16 @@ class _Feeding:
 
 
 def _used(outcome: Outcome) -> dict[str, float]:
-    """What a final outcome says of time and tokens, for the price of the fix."""
-    tokens = [n for n in (outcome.tokens_in, outcome.tokens_out) if n is not None]
-    found = {"tokens": sum(tokens), "metered": 1} if tokens else {}
-    return found | ({} if outcome.duration_ms is None else {"ms": outcome.duration_ms, "timed": 1})
+    """What a final outcome says of tries, time and tokens, with squares, for the price of the fix and its interval."""
+    tries = max(1, outcome.attempt or 1)
+    found: dict[str, float] = {"tries": tries, "tries2": tries * tries, "tried": 1}
+    counted = [n for n in (outcome.tokens_in, outcome.tokens_out) if n is not None]
+    if counted:
+        tokens = sum(counted)
+        found |= {"tokens": tokens, "tokens2": tokens * tokens, "metered": 1}
+    if outcome.duration_ms is not None:
+        found |= {"ms": outcome.duration_ms, "ms2": outcome.duration_ms**2, "timed": 1}
+    return found
 
 
 def _begin_again(conn: Connection, trial: Trial, now: float) -> Trial:

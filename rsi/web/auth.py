@@ -34,6 +34,7 @@ _KINDS: Final = frozenset(
 _CHALLENGE: Final = {"www-authenticate": 'Bearer realm="rsi"'}
 _FOREIGN_HOST: Final = "Host is not this daemon's: use 127.0.0.1 or localhost with its port, or set auth.tokens"
 _WITHOUT: Final = "needs one of auth.tokens or the home's local secret (.rsi/secret), as Authorization: Bearer"
+_ONCE: Final = "besides its token this needs a signature by one of auth.signing_secrets, or a token of auth.tokens"
 
 #: Keys in the scope: the request's headers as a dict, the level of the route, whether who asks showed what is needed.
 HEADERS: Final = "rsi.headers"
@@ -81,6 +82,8 @@ class Guard:
         scope[TRUSTED] = True
         if level is Level.PRIVILEGED:
             return self._privileged(_bearer(headers)) or receive
+        if level is Level.ONE_TIME:
+            return await self._once(headers, receive)
         if level is Level.REPORT and self._signing and b"webhook-signature" in headers:
             return await self._signed(headers, receive)
         if not self._tokens or _is_one_of(_bearer(headers), self._tokens + self._secret):
@@ -105,6 +108,16 @@ class Guard:
         if not _is_one_of(token, self._tokens + self._secret):
             return refusal(403, "this token is neither one of auth.tokens nor the home's local secret (.rsi/secret)")
         return None
+
+    async def _once(self, headers: dict[bytes, bytes], receive: Receive) -> Receive | Response:
+        """The token in the path is one half; where we know who may write, they show it."""
+        if _is_one_of(_bearer(headers), self._tokens + self._secret):
+            return receive
+        if self._signing and b"webhook-signature" in headers:
+            return await self._signed(headers, receive)
+        if not (self._signing or self._tokens):
+            return receive
+        return refusal(401, _ONCE, headers=_CHALLENGE)
 
     async def _signed(self, headers: dict[bytes, bytes], receive: Receive) -> Receive | Response:
         parts, size = [], 0

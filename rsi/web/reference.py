@@ -25,6 +25,8 @@ everything needs one of them (or the home's `.rsi/secret`) as `Authorization: Be
 without, and say less. Routes marked 🔑 always need one. Reporting is also allowed to who signs like a Standard Webhook
 (`webhook-id`, `webhook-timestamp`, `webhook-signature`; `auth.signing_secrets`, several at once for rotation; 5 minutes
 of tolerance). A signed request that is sent again is taken again: its outcomes have ids, and the same id is one.
+`POST /v1/approvals/{token}` needs its one-time token, and with `auth.tokens` or `auth.signing_secrets` a signature or a
+bearer besides.
 """
 
 

@@ -20,6 +20,7 @@ class Level(enum.Enum):
     OPEN = "answers something even where tokens are needed"
     READ = "anybody on this machine; with `auth.tokens`, who shows one"
     REPORT = "as READ, and who signs the request"
+    ONE_TIME = "who has the one-time token in the path; with anything in `auth`, a signature or a token besides"
     PRIVILEGED = "always needs a token or the home's secret"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Final, Self, TypeVar
 
 import msgspec
@@ -56,6 +57,7 @@ class Worker:
         seed: the vectors stored so far; asked once per process, before its first `nearest`.
         timeout_s: seconds that one request of at most `CHUNK` texts may take before the process is killed.
         env: more environment for the process (`RSI_EMBEDDER=ngram`).
+        keep: a private folder in which what is learned from prototypes waits for the next process.
     """
 
     def __init__(
@@ -65,7 +67,9 @@ class Worker:
         seed: Callable[[], Iterable[Known]] = tuple,
         timeout_s: float = TIMEOUT_S,
         env: Mapping[str, str] | None = None,
+        keep: Path | None = None,
     ) -> None:
+        self._keep = keep
         self._idle_s, self._seed, self._timeout_s, self._env = idle_s, seed, timeout_s, dict(env or {})
         self._lock = threading.RLock()
         self._child: Child | None = None
@@ -80,6 +84,10 @@ class Worker:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def seeded_by(self, seed: Callable[[], Iterable[Known]]) -> None:
+        """Where a process gets the vectors stored so far, instead of `seed`."""
+        self._seed = seed
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """One unit vector a text (float32, little endian, as bytes), in order.
@@ -98,7 +106,8 @@ class Worker:
     def nearest(self, new: Sequence[Text], known: Iterable[Known] = (), *, k: int = 8) -> Placement:
         """Each new template's vector and its `k` nearest among `seed`, `known` and the new ones before it.
 
-        Every known vector crosses the pipe once per process; new ones are remembered there under their id.
+        Every known vector crosses the pipe once per process; new ones are remembered there under their id. What is
+        known there by its id already is not embedded again.
 
         Raises:
             WorkerError: no answer; the same call may be repeated later.
@@ -116,15 +125,18 @@ class Worker:
     def resemble(self, texts: Sequence[str], prototypes: PrototypeSet) -> Resemblance:
         """For each text, in order, the categories whose prototypes it is most like (`rsi.analyze.prototype` decides).
 
-        The prototypes cross the pipe, and are learned from, once per process.
+        The prototypes cross the pipe, and are learned from, where nobody has done so before (`keep`).
 
         Raises:
             WorkerError: no answer; the same call may be repeated later.
         """
         found: list[tuple[Likeness, ...]] = []
         for start in range(0, len(texts), CHUNK):
-            part = list(texts[start : start + CHUNK])
-            reply = self._ask(partial(_resemble, part, prototypes), Resemblance)
+            part, key = list(texts[start : start + CHUNK]), prototypes.key
+            reply = self._ask(partial(_same, wire.Resemble(part, key, None)), Resemblance)
+            if not reply.learned:
+                given = [wire.Prototyped(one.category, _as_seen(one.text)) for one in prototypes.prototypes]
+                reply = self._ask(partial(_same, wire.Resemble(part, key, given)), Resemblance)
             found += reply.found
         return Resemblance(found)
 
@@ -178,7 +190,6 @@ class Worker:
                 if isinstance(reply, wire.Trouble):
                     child.seeded = False  # who knows how far it came: what it should know is sent again
                     child.known.clear()
-                    child.prototypes = ""
                     raise self._failed(f"the analysis worker refused: {reply.error}")
                 if child.timed_out:
                     break
@@ -197,7 +208,7 @@ class Worker:
             self._last_error = self._child.obituary
             self._restarts += 1
         try:
-            self._child = Child(idle_s=self._idle_s, env=self._env)
+            self._child = Child(idle_s=self._idle_s, env=self._env, keep=self._keep)
         except WorkerError as error:
             raise self._failed(str(error)) from error
         self._starts += 1
@@ -214,15 +225,6 @@ class Worker:
 def _same(request: wire.Request, _child: Child) -> wire.Request:
     """A request that is the same for every process."""
     return request
-
-
-def _resemble(texts: list[str], prototypes: PrototypeSet, child: Child) -> wire.Request:
-    """With the prototypes themselves if the process does not have them yet."""
-    if child.prototypes == prototypes.key:
-        return wire.Resemble(texts, prototypes.key, None)
-    child.prototypes = prototypes.key
-    given = [wire.Prototyped(one.category, _as_seen(one.text)) for one in prototypes.prototypes]
-    return wire.Resemble(texts, prototypes.key, given)
 
 
 def _as_seen(text: str) -> str:

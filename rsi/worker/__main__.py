@@ -1,4 +1,4 @@
-"""`python -m rsi.worker --idle S --parent PID`: the analysis worker's own process.
+"""`python -m rsi.worker --idle S --parent PID [--keep DIR]`: the analysis worker's own process.
 
 Reads requests from stdin, writes replies to what was stdout; prints go to stderr. Leaves when idle, when stdin ends,
 and (on Linux at once, even in mid-request) when its parent dies. Nice, so that agents and the daemon go first.
@@ -13,17 +13,16 @@ import select
 import signal
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, BinaryIO, Final
+from pathlib import Path
+from typing import BinaryIO, Final
 
 import numpy as np
 
 from rsi import embed
-from rsi.errors import WorkerError
 from rsi.worker import wire
 from rsi.worker.index import Index
-
-if TYPE_CHECKING:
-    from rsi.worker.likeness import Prototypes
+from rsi.worker.learned import Comparer
+from rsi.worker.likeness import Shelf, learn
 
 #: Ten of nineteen: behind everything interactive, ahead of nothing.
 NICENESS: Final = 10
@@ -31,12 +30,17 @@ _PR_SET_PDEATHSIG: Final = 1
 
 
 class Analyst:
-    """Answers requests; loads the model with the first one that embeds, and learns from prototypes once."""
+    """Answers requests; loads the model with the first one that embeds, and learns from prototypes once.
 
-    def __init__(self) -> None:
+    Args:
+        keep: a private folder in which what was learned waits for the next process.
+    """
+
+    def __init__(self, keep: Path | None = None) -> None:
         self._embedder: embed.Embedder | None = None
         self._known: Index | None = None
-        self._prototypes: tuple[str, Prototypes] | None = None
+        self._keep = keep
+        self._comparer: tuple[str, Comparer] | None = None
 
     def answer(self, request: wire.Request) -> wire.Reply:
         """The reply to one request."""
@@ -64,21 +68,34 @@ class Analyst:
 
     def _nearest(self, request: wire.Nearest) -> wire.Placement:
         skipped = sum(not self._learn(known) for known in request.known)
+        index = self._index()
+        unseen = list({item.id: item for item in request.new if index.get(item.id) is None}.values())
+        made = dict(zip((item.id for item in unseen), self._encode([item.text for item in unseen]), strict=True))
         placed = []
-        for item, row in zip(request.new, self._encode([item.text for item in request.new]), strict=True):
-            near = self._index().nearest(row, request.k, but=item.id)
-            self._index().put(item.id, row)
+        for item in request.new:
+            held = index.get(item.id)
+            row = made[item.id] if held is None else held
+            near = index.nearest(row, request.k, but=item.id)
+            index.put(item.id, row)
             placed.append(wire.Placed(item.id, _pack(row), near))
         return wire.Placement(self._model().name, placed, skipped)
 
     def _resemble(self, request: wire.Resemble) -> wire.Resemblance:
-        if request.prototypes is not None:
-            from rsi.worker.likeness import Prototypes  # noqa: PLC0415 - scikit-learn, only where it is asked for
+        if self._comparer is None or self._comparer[0] != request.key:
+            comparer = self._learned(request)
+            if comparer is None:
+                return wire.Resemblance([], learned=False)
+            self._comparer = (request.key, comparer)
+        return wire.Resemblance(self._comparer[1].like(request.texts))
 
-            self._prototypes = (request.key, Prototypes(request.prototypes))
-        if self._prototypes is None or self._prototypes[0] != request.key:
-            raise WorkerError(f"the prototypes {request.key!r} never came")
-        return wire.Resemblance(self._prototypes[1].like(request.texts))
+    def _learned(self, request: wire.Resemble) -> Comparer | None:
+        """From what was kept, else from the prototypes, else not at all."""
+        shelf = Shelf(self._keep)
+        if request.prototypes is None:
+            return shelf.take(request.key)
+        learned = learn(request.prototypes)
+        shelf.put(request.key, learned)
+        return Comparer(learned)
 
     def _learn(self, known: wire.Known) -> bool:
         if known.model != self._model().name or len(known.vector) != 4 * self._model().dim:
@@ -99,14 +116,14 @@ def _die_with(parent: int) -> None:
         raise SystemExit(0)  # it died before we could ask
 
 
-def _serve(requests: BinaryIO, replies: BinaryIO, idle_s: float) -> None:
+def _serve(requests: BinaryIO, replies: BinaryIO, idle_s: float, keep: Path | None) -> None:
     analyst: Analyst | None = None
     while select.select([requests], [], [], idle_s)[0]:  # one request at a time: nothing waits in the buffer
         request = wire.read_request(requests)
         if request is None:
             return
         try:
-            analyst = analyst or Analyst()
+            analyst = analyst or Analyst(keep)
             reply = analyst.answer(request)
         except Exception as error:  # noqa: BLE001 - the border of the process: told to the parent, which counts and logs it
             reply = wire.Trouble(f"{type(error).__name__}: {error}")
@@ -130,6 +147,7 @@ def main() -> None:
     options = argparse.ArgumentParser(prog="python -m rsi.worker", description=__doc__)
     options.add_argument("--idle", type=float, required=True, help="seconds without a request after which it leaves")
     options.add_argument("--parent", type=int, required=True, help="pid of the process it belongs to")
+    options.add_argument("--keep", type=Path, help="private folder in which what was learned is kept")
     given = options.parse_args()
     _die_with(given.parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the daemon, which then closes the pipe
@@ -137,7 +155,7 @@ def main() -> None:
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     with suppress(BrokenPipeError):
-        _serve(os.fdopen(0, "rb"), replies, given.idle)
+        _serve(os.fdopen(0, "rb"), replies, given.idle, given.keep)
 
 
 if __name__ == "__main__":

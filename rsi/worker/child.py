@@ -44,17 +44,18 @@ class Child:
         WorkerError: it could not be started.
     """
 
-    def __init__(self, *, idle_s: float, env: Mapping[str, str]) -> None:
+    def __init__(self, *, idle_s: float, env: Mapping[str, str], keep: Path | None = None) -> None:
         self.known: set[str] = set()
         self.seeded = False
-        self.prototypes = ""  # the key of those that it has
         self.timed_out = False
         self._replies: queue.SimpleQueue[wire.Reply | None] = queue.SimpleQueue()
         self._words: deque[str] = deque(maxlen=_LAST_LINES)
         self._process: subprocess.Popen[bytes] | None = None
         self._trouble = ""
         started = threading.Event()
-        self._host = threading.Thread(target=self._live, args=(idle_s, env, started), name="rsi-worker", daemon=True)
+        self._host = threading.Thread(
+            target=self._live, args=(idle_s, env, keep, started), name="rsi-worker", daemon=True
+        )
         self._host.start()
         started.wait()
         if self._process is None:
@@ -108,10 +109,10 @@ class Child:
         if self._process:
             self._process.kill()
 
-    def _live(self, idle_s: float, env: Mapping[str, str], started: threading.Event) -> None:
+    def _live(self, idle_s: float, env: Mapping[str, str], keep: Path | None, started: threading.Event) -> None:
         """The host thread: start it, pass its replies on until it ends, bury it."""
         try:
-            self._process = _start(idle_s, env)
+            self._process = _start(idle_s, env, keep)
         except OSError as error:
             self._trouble = str(error)
             return
@@ -140,9 +141,10 @@ class Child:
             _LOG.info("worker %s: %s", self.pid, text)
 
 
-def _start(idle_s: float, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def _start(idle_s: float, env: Mapping[str, str], keep: Path | None) -> subprocess.Popen[bytes]:
     paths = [_PACKAGE_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])]
     command = [sys.executable, "-P", "-m", "rsi.worker", "--idle", str(idle_s), "--parent", str(os.getpid())]
+    command += ["--keep", str(keep)] if keep is not None else []
     return subprocess.Popen(  # noqa: S603 - our own module, by our own interpreter; -P: nothing from the working folder
         command,
         stdin=subprocess.PIPE,

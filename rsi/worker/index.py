@@ -45,6 +45,11 @@ class Index:
             self._place[last] = place
             self._rows[place] = self._rows[len(self._ids)]
 
+    def get(self, key: str) -> NDArray[np.float32] | None:
+        """The vector under an id."""
+        place = self._place.get(key)
+        return None if place is None else self._rows[place].copy()
+
     def nearest(self, vector: NDArray[np.float32], k: int, *, but: str) -> tuple[Near, ...]:
         """The `k` ids with the highest cosine, best first, never `but` itself."""
         count = len(self._ids)

@@ -2,78 +2,111 @@
 
 Worker process only. Nearest neighbours by MiniLM were measured beside it and lost by far
 (docs/design/032-prototypes.md): what an error is lies in a few words, which a sentence's meaning blurs.
+
+Learning takes seconds, so what was learned is kept and read by the next process, which then needs no scikit-learn.
 """
 
 from __future__ import annotations
 
-import re
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.pipeline import make_union
-from sklearn.svm import LinearSVC
+from numpy.typing import NDArray
 
-from rsi.analyze.prototype import Likeness
+from rsi import analyze
+from rsi.rules import kept
+from rsi.worker.features import known
+from rsi.worker.learned import Comparer, Learned, counted, joined, spaces, stacked
 from rsi.worker.wire import Prototyped
 
 #: Names the learner and its features; answers of another name are asked for again.
 NAME: Final = "linear-1"
-#: Letters in runs of two to five: endings, compounds and languages without blanks.
-_LETTERS: Final = (2, 5)
-_WORDS: Final = (1, 2)
+FILE: Final = "prototypes.bin"
 #: Letter runs that only one prototype has say nothing of others.
 _AT_LEAST: Final = 2
-#: Categories that are told; the decision needs two.
-_TOLD: Final = 5
 _SEED: Final = 0
-_HUMP: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
+#: What a prototype is compared by is made there.
+_CODE: Final = (Path(__file__).parent, Path(analyze.__file__).parent)
+_READER: Final = msgspec.msgpack.Decoder(Learned)
 
 
-class Prototypes:
-    """What was learned from prototypes, once per process: some 1 ms each.
+def learn(given: Sequence[Prototyped]) -> Learned:
+    """From category and text, one at least; the text as `rsi.analyze.prototype.subject` makes it. Some 1 ms each."""
+    counts = [counted(one.text) for one in given]
+    rare = _AT_LEAST if len(given) > 100 * _AT_LEAST else 1  # a handful of a test have nothing in common
+    letter_runs, letter_weights = known([by_letters for by_letters, _ in counts], rare)
+    word_runs, word_weights = known([by_words for _, by_words in counts], 1)
+    weights = np.concatenate([letter_weights, word_weights])
+    two = spaces(letter_runs, word_runs, weights)
+    vectors = [joined(two, one) for one in counts]
+    categories = sorted({one.category for one in given})
+    of = np.array([categories.index(one.category) for one in given], "<u1")
+    seen = stacked(vectors, len(weights))
+    lines, shifts = _lines(seen, of, len(categories))
+    by_column = seen.T.tocsr()
+    by_column.sort_indices()
+    return Learned(
+        categories,
+        [one.text for one in given],
+        of.tobytes(),
+        letter_runs,
+        word_runs,
+        weights.astype("<f8").tobytes(),
+        lines.astype("<f4").tobytes(),
+        shifts.astype("<f8").tobytes(),
+        by_column.indptr.astype("<u4").tobytes(),
+        by_column.indices.astype("<u2").tobytes(),
+        by_column.data.astype("<f4").tobytes(),
+    )
+
+
+def _lines(seen: Any, of: NDArray[Any], categories: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Per column a number for each category, and what is added to their sums: a support vector machine's borders."""
+    if categories == 1:
+        return np.zeros((seen.shape[1], 1)), np.zeros(1)
+    from sklearn.svm import LinearSVC  # noqa: PLC0415 - a second, only where something is learned
+
+    fitted: Any = LinearSVC(C=1.0, random_state=_SEED).fit(seen, of)
+    lines, shifts = fitted.coef_.T, fitted.intercept_
+    if categories == 2:  # noqa: PLR2004 - two categories share one line between them
+        return np.hstack([-lines, lines]), np.concatenate([-shifts, shifts])
+    return lines, shifts
+
+
+class Shelf:
+    """Where what was learned waits for the next process.
 
     Args:
-        given: category and text, one at least; the text as `rsi.analyze.prototype.subject` makes it.
+        folder: a private folder of this user; `None`: nothing is kept.
     """
 
-    def __init__(self, given: Sequence[Prototyped]) -> None:
-        self._given = given
-        texts = [_prepared(one.text) for one in given]
-        rare = _AT_LEAST if len(texts) > 100 * _AT_LEAST else 1  # a handful of a test have nothing in common
-        letters = TfidfVectorizer(analyzer="char_wb", ngram_range=_LETTERS, min_df=rare, sublinear_tf=True)
-        words = TfidfVectorizer(ngram_range=_WORDS, sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")  # noqa: S106 - no password
-        self._features: Any = make_union(letters, words)
-        self._known: Any = self._features.fit_transform(texts)
-        self._categories = sorted({one.category for one in given})
-        self._rows = {
-            category: np.array([row for row, one in enumerate(given) if one.category == category])
-            for category in self._categories
-        }
-        self._learned: Any = None
-        if len(self._categories) > 1:
-            self._learned = LinearSVC(C=1.0, random_state=_SEED).fit(self._known, [one.category for one in given])
+    def __init__(self, folder: Path | None) -> None:
+        self._path = folder / FILE if folder is not None else None
+        self._code: list[bytes] = []
+        try:
+            self._code = kept.sources(*_CODE)
+        except OSError:  # without knowing what learned it, nothing that was learned can be trusted
+            self._path = None
 
-    def like(self, texts: Sequence[str]) -> list[tuple[Likeness, ...]]:
-        """For each text the categories that it is most like, best first."""
-        if not texts:
-            return []
-        seen: Any = self._features.transform([_prepared(text) for text in texts])
-        near = (seen @ self._known.T).tocsr()
-        scores = self._learned.decision_function(seen) if self._learned else np.zeros((len(texts), 1))
-        if scores.ndim == 1:  # two categories share one line between them
-            scores = np.stack([-scores, scores], axis=1)
-        return [self._told(scores[at], np.asarray(near[at].todense())[0]) for at in range(len(texts))]
+    def take(self, key: str) -> Comparer | None:
+        """What was learned from the prototypes called `key` by this code; `None` if it has to be learned."""
+        body = kept.read(self._path, self._key(key)) if self._path is not None else None
+        if self._path is None or body is None:
+            return None
+        try:
+            return Comparer(_READER.decode(body))
+        except (msgspec.MsgspecError, ValueError) as error:
+            kept.damaged(self._path, error)
+            return None
 
-    def _told(self, scores: np.ndarray[Any, Any], near: np.ndarray[Any, Any]) -> tuple[Likeness, ...]:
-        told = []
-        for at in np.argsort(-scores, kind="stable")[:_TOLD]:
-            category = self._categories[at]
-            row = int(self._rows[category][int(np.argmax(near[self._rows[category]]))])
-            told.append(Likeness(category, float(scores[at]), self._given[row].text))
-        return tuple(told)
+    def put(self, key: str, learned: Learned) -> None:
+        """Keep it for the next process."""
+        if self._path is not None:
+            kept.write(self._path, self._key(key), msgspec.msgpack.encode(learned))
 
-
-def _prepared(text: str) -> str:
-    return _HUMP.sub(" ", text)
+    def _key(self, prototypes: str) -> bytes:
+        return kept.key_of([f"{NAME}\n{sys.version}\n{prototypes}".encode(), *self._code])

@@ -55,7 +55,10 @@ class Embed(msgspec.Struct, frozen=True, tag=True):
 
 
 class Nearest(msgspec.Struct, frozen=True, tag=True):
-    """Remember `known`, then place `new` one after the other, each among all before it, and remember it too."""
+    """Remember `known`, then place `new` one after the other, each among all before it, and remember it too.
+
+    What is known by its id keeps its vector.
+    """
 
     new: list[Text]
     known: list[Known]
@@ -76,7 +79,7 @@ class Prototyped(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Resemble(msgspec.Struct, frozen=True, tag=True):
-    """Compare these texts with the prototypes that are called `key`; `prototypes` come with it once per process."""
+    """Compare these texts with the prototypes called `key`, which come with it where nobody has learned from them."""
 
     texts: list[str]
     key: str
@@ -99,9 +102,13 @@ class Placement(msgspec.Struct, frozen=True, tag=True):
 
 
 class Resemblance(msgspec.Struct, frozen=True, tag=True):
-    """The answer to `Resemble`: for each text the categories that it is most like, best first."""
+    """The answer to `Resemble`: for each text the categories that it is most like, best first.
+
+    `learned` false: nothing was compared, for want of the prototypes.
+    """
 
     found: list[tuple[Likeness, ...]]
+    learned: bool = True
 
 
 class Done(msgspec.Struct, frozen=True, tag=True):

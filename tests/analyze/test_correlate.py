@@ -191,3 +191,13 @@ def test_shift_sums_are_what_counting_gives():
 
 def test_bars_are_what_the_reference_says():
     assert (NAMED, OTHERS) == ((2, 0.1), (3, 0.05))
+
+
+@pytest.mark.parametrize(
+    ("chances", "p"), [((0.04, 0.9), 0.05), ((0.9, 0.01), 0.05), ((0.04, 0.01), 0.05), ((0.9, 0.9), 1.0)]
+)
+def test_looking_at_once_and_at_again_and_again_is_paid_for(monkeypatch, chances, p):
+    """Two looks at one pair share the risk, four to one: the better of both is no better than that."""
+    monkeypatch.setattr(correlate, "_chance", lambda *_: chances)
+    marks = [100, 800, 1500, 2200]
+    assert compare(from_marks(*marks), from_marks(*marks)).p == pytest.approx(p)

@@ -284,3 +284,16 @@ def test_busy_sources_alarm_no_more_often():
     assert row["false_alarms_30d"] <= 0.2
     assert row["found_0.5"] <= 22
     assert row["found_1.0"] <= 6
+
+
+def test_what_is_forgotten_takes_its_share_of_the_bursts_along():
+    """`joined` counts failures that followed a failure: it can never be more than the failures that are remembered."""
+    life = Life(every=HOUR / 6)
+    forgot = False
+    for n in range(900):
+        held = life.rows["app", ""].failures if life.rows else 0.0
+        life.live(float(n > 600 or n % 20 < 10))
+        row = life.rows["app", ""]
+        forgot |= row.failures < held / 2
+        assert row.joined <= row.failures
+    assert forgot

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from analyze_world import BEGIN, DAY, HOUR, World
 
 from rsi.analyze.observe import write
 from rsi.errors import ConflictError, InvalidInputError, NotFoundError
-from rsi.store import fingerprints, health, issue_rows, outcomes
+from rsi.model import Change
+from rsi.store import decisions, fingerprints, fixes, health, issue_rows, merges, outcomes
 from rsi.store import issues as stored
 from rsi.store.health import HealthRow
 from rsi.store.impact import SEVERITY_WEIGHT
@@ -315,3 +317,119 @@ def test_scopes_name_where_it_struck(world: World):
     with world.store.read() as conn:
         found = stored.scopes(conn, 1, int(BEGIN // HOUR))
     assert [tuple(one) for one in found] == [("app", "search", 2, 2, 2, 8), ("other", "plan", 1, 1, 1, 1)]
+
+
+def row(world: World, ref: str) -> issue_rows.IssueRow:
+    with world.store.read() as conn:
+        return stored.get_row(conn, ref)
+
+
+def test_an_ignored_issue_swallows_nothing_by_itself_and_is_swallowed_by_nobody(world: World):
+    three(world)
+    world.store.write(lambda conn: stored.set_state(conn, "i2", "ignored", "person:test"))
+    assert not auto(world, 3, 2)
+    assert not auto(world, 2, 1)
+    assert auto(world, 3, 1)
+    world.store.write(lambda conn: stored.set_state(conn, "i1", "ignored", "person:test"))
+    assert auto(world, 2, 1)  # both are ignored
+    assert world.issue("i2").state == "ignored"
+
+
+def test_what_a_person_takes_out_of_an_ignored_issue_is_looked_at(world: World):
+    three(world)
+    merge(world, "i1", "i2")
+    world.store.write(lambda conn: stored.set_state(conn, "i1", "ignored", "person:test"))
+    made = split(world, "i1")
+    assert (world.issue(made.kept).state, world.issue(made.made).state) == ("ignored", "ongoing")
+
+
+def test_a_merge_by_a_person_takes_back_that_they_were_parted(world: World):
+    three(world)
+    merge(world, "i1", "i2")
+    merge(world, "i1", "i3")
+    made = split(world, "i1", 3)
+    with world.store.read() as conn:
+        assert merges.parted(conn) == {(1, 3), (2, 3)}
+    merge(world, made.made, "i1")
+    with world.store.read() as conn:
+        assert merges.parted(conn) == set()
+
+
+def test_a_person_who_merges_an_issue_of_many_means_all_of_them(world: World):
+    three(world)
+    assert auto(world, 3, 2)
+    merge(world, "i1", "i2")
+    with world.store.read() as conn:
+        hashes = [one.hash for one in fingerprints.of_cluster(conn, 1)]
+        tied = decisions.friends(conn, hashes[:1])
+    assert {other for _, other in tied} == set(hashes[1:])
+
+
+def test_what_was_live_is_divided_like_the_rest(world: World):
+    three(world)
+    merge(world, "i1", "i2")
+    before = row(world, "i1").live
+    made = split(world, "i1")
+    kept, new = row(world, made.kept), row(world, made.made)
+    assert 0 < new.live < before
+    assert kept.live + new.live == before
+
+
+def test_a_waiting_step_of_a_merged_issue_counts_also_after_another_merge(world: World):
+    world.fail(ALPHA)
+    world.fail(BETA)
+    world.fail(GAMMA, kind="tool", parent="run")
+    merge(world, "i2", "i3")
+    merge(world, "i1", "i2")
+    world.add(id="run", error=ALPHA)
+    world.cycle()
+    assert (world.only().frequency, world.only().unrecovered) == (4, 4)
+
+
+def test_the_full_issue_lists_its_templates_with_the_numbers_that_split_takes(world: World):
+    three(world)
+    merge(world, "i1", "i2")
+    with world.store.read() as conn:
+        found = stored.in_full(conn, "i2")
+    assert [(one.id, one.n) for one in found.templates] == [
+        (1, row(world, "i1").frequency - found.templates[1].n),
+        (2, found.templates[1].n),
+    ]
+    assert found.templates_total == 2
+    assert all(one.template for one in found.templates)
+    made = split(world, "i1", found.templates[0].id)
+    with world.store.read() as conn:
+        assert [one.id for one in stored.in_full(conn, made.made).templates] == [1]
+
+
+def test_fixes_of_a_merged_issue_are_those_of_the_one_that_stays(world: World):
+    three(world)
+    new = fixes.NewFix(
+        dedupe="d", issue=3, rule="r", category="unknown", source="app", task="search", knob="retry", title="t",
+        safe=True, change=Change(target="policy:app/search", before={}, after={}, bounds={}), evidence={},
+    )  # fmt: skip
+    world.store.write(lambda conn: fixes.add(conn, new, world.at))
+    merge(world, "i2", "i3")
+    merge(world, "i1", "i2")
+    with world.store.read() as conn:
+        found = {ref: [one.issue for one in fixes.list_fixes(conn, issue=ref)] for ref in ("i1", "i2", "i3", "i9")}
+    assert found == {"i1": ["i1"], "i2": ["i1"], "i3": ["i1"], "i9": []}
+    late = msgspec.structs.replace(new, dedupe="e")
+    assert world.store.write(lambda conn: fixes.add(conn, late, world.at)).issue == 1
+
+
+def test_what_stands_for_a_merged_issue_is_what_resolved_it(world: World):
+    world.fail(ALPHA, times=2)
+    world.fail(BETA, times=3)
+    new = fixes.NewFix(
+        dedupe="d", issue=2, rule="r", category="unknown", source="app", task="search", knob="retry", title="t",
+        safe=True, change=Change(target="policy:app/search", before={}, after={}, bounds={}), evidence={},
+    )  # fmt: skip
+    made = world.store.write(lambda conn: fixes.add(conn, new, world.at))
+    world.store.write(lambda conn: fixes.change_to(conn, made.id, world.at, state="verified"))
+    merge(world, "i1", "i2")
+    for _ in range(4):
+        world.at += DAY
+        world.succeed(3)
+    assert row(world, "i1").state == "resolved"
+    assert row(world, "i1").resolved_by == "fix f1"

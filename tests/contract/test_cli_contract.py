@@ -126,7 +126,8 @@ def test_json_is_one_document_with_and_without_anything_stored_and_home_stands_a
 def test_lists_are_as_over_http_and_one_thing_is_an_object(filled):
     issues = filled("issues", "--json").json["issues"]
     assert {issue["category"] for issue in issues} == {"rate_limit", "unknown"}
-    assert filled("issue", issues[0]["id"], "--json").json == {**issues[0], "related": []}
+    one = filled("issue", issues[0]["id"], "--json").json
+    assert one == {**issues[0], "related": [], "templates": one["templates"], "templates_total": 1}
     assert filled("fixes", "--json").json.keys() == {"fixes"}
     assert filled("policy", "--json").json.keys() >= {"version", "valid_until", "scopes", "experiments"}
     assert filled("prune", "--json").json.keys() == {"rows", "bytes_before", "bytes_after"}

@@ -77,7 +77,9 @@ def test_an_issue_over_every_route(home):
     check(listed, ISSUE)
     assert patterns["patterns"] == [listed]
     assert isinstance(patterns["health_score"], float)
-    assert home.get("/v1/issues/i1") == {**listed, "related": []}
+    one = home.get("/v1/issues/i1")
+    assert one == {**listed, "related": [], "templates": one["templates"], "templates_total": 1}
+    assert set(one["templates"][0]) == {"id", "template", "n", "why"}
     assert (listed["state"], listed["trend"], listed["category"]) == ("new", "new", "rate_limit")
     check(home.get("/health"), HEALTH)
 

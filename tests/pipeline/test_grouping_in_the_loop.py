@@ -8,7 +8,7 @@ import time
 import pytest
 from loop_kit import Loop, hand_clock
 
-from rsi.errors import StoreError
+from rsi.errors import StoreBusyError, StoreError, WorkerError
 from rsi.pipeline import Pipeline
 from rsi.store import Store, issues, merges
 from rsi.worker import Worker
@@ -135,3 +135,106 @@ def test_joins_that_could_not_be_written_are_written_later(home, monkeypatch):
     assert len(home.ids()) == len(NAMES)
     assert home.group() == len(NAMES) - 1
     assert home.ids() == ["i1"]
+
+
+def ignore(home, ref: str, state: str = "ignored") -> None:
+    home.store.write(lambda conn: issues.set_state(conn, ref, state, "person:test"))
+
+
+def test_what_is_like_an_ignored_issue_is_not_swallowed_and_goes_together_beside_it(home):
+    home.say(HOSTS[0])
+    ignore(home, "i1")
+    home.say(*HOSTS[1:])
+    home.group()
+    assert home.ids() == ["i1", "i2"]
+    with home.store.read() as conn:
+        assert (issues.get_issue(conn, "i1").frequency, issues.get_issue(conn, "i2").frequency) == (1, 3)
+        assert issues.get_issue(conn, "i2").state == "new"
+    home.restart()
+    home.say("interface eth9 of the pump is down")
+    home.group()
+    assert home.ids() == ["i1", "i2"]
+
+
+def test_once_it_is_not_ignored_any_more_all_are_one(home):
+    home.say(HOSTS[0])
+    ignore(home, "i1")
+    home.say(*HOSTS[1:])
+    home.group()
+    ignore(home, "i1", "ongoing")
+    home.say("the pump exploded")
+    home.group()
+    assert home.ids() == ["i1", "i5"]
+
+
+def test_a_split_that_is_made_while_it_runs_holds_at_once(home):
+    home.say(*HOSTS[:2])
+    home.group()
+    made = home.store.write(lambda conn: merges.split(conn, "i1", "person:test")).made
+    home.say(*HOSTS[2:])
+    home.group()
+    assert made in home.ids()
+    assert len(home.ids()) == 2
+
+
+def test_many_joins_are_written_in_slices_that_let_others_in(home, monkeypatch):
+    from rsi.pipeline import grouping
+
+    monkeypatch.setattr(grouping, "WRITTEN_AT_ONCE", 2)
+    home.say(*NAMES)
+    writes = []
+    real = home.store.write
+    monkeypatch.setattr(home.store, "write", lambda job: writes.append(job) or real(job))
+    assert home.group() == len(NAMES) - 1
+    assert len(writes) == (len(NAMES) - 1) / 2
+
+
+def test_a_slow_pass_is_named_and_one_that_is_over_is_not(home, monkeypatch):
+    from rsi import clock
+
+    clusters, told = home.pipeline._clusters, []
+
+    def slow():
+        clock.sleep(31)
+        told.extend(line for line in home.pipeline.status()["troubles"] if "putting new templates into groups" in line)
+
+    monkeypatch.setattr(clusters._grouping, "once", slow)
+    clusters._grouped()
+    assert len(told) == 1
+    assert "31 s" in told[0]
+    assert not any("slow" in line for line in home.pipeline.status()["troubles"])
+
+
+def test_after_a_full_disk_it_goes_on_as_soon_as_the_disk_is_written_again(home, monkeypatch):
+    home.say(*HOSTS)
+    begun = []
+    clusters = home.pipeline._clusters
+    monkeypatch.setattr(clusters, "begin", lambda: begun.append(1))
+
+    def full(_job):
+        raise StoreBusyError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(home.store, "write", full)
+        for _ in range(8):  # the pause is a minute by now
+            clusters.run()
+    (told,) = [line for line in home.pipeline.status()["troubles"] if "disk is full" in line]
+    assert told.startswith("clustering failed (8 times)")
+    home.pipeline.cycle()
+    assert begun
+
+
+def test_after_a_worker_that_failed_it_rests(home, monkeypatch):
+    home.say(*HOSTS)
+    begun = []
+    clusters = home.pipeline._clusters
+    monkeypatch.setattr(clusters, "begin", lambda: begun.append(1))
+    monkeypatch.setattr(clusters, "_new", _away)
+    for _ in range(8):
+        clusters.run()
+    home.pipeline.cycle()
+    assert not begun
+
+
+def _away():
+    raise WorkerError("no answer")

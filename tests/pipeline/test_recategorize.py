@@ -225,6 +225,7 @@ def test_where_rules_gave_the_template_this_category_already_the_older_issue_sta
     (home.home.rules / "classify").mkdir()
     (home.home.rules / "classify" / "mine.yaml").write_text(BADGE_RULE, encoding="utf-8")
     home.restart()
+    home.pipeline._ruling._done = True  # as in a release that did not judge stored templates again
     home.say(BADGE)
     home.pipeline.cycle()
     assert categories(home) == {"i1": "unknown", "i2": "rate_limit"}

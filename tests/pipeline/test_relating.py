@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from rsi.analyze.cluster import MERGE_AT
 from rsi.pipeline import Pipeline
+from rsi.pipeline.parted import Parted
 from rsi.pipeline.relating import EVERY_S
 from rsi.rules import PrototypeSet
 from rsi.store import Store, fingerprints, issues, merges, related, schema
@@ -134,6 +135,67 @@ def test_a_worker_that_was_not_there_learns_everything_first(home):
         home.open()
         home.look()
         assert home.related("i1") == [("i2", "other class")]
+
+
+def test_the_daily_look_takes_the_vectors_that_are_stored(home):
+    home.say(PUMP)
+    home.say(FAR)
+    with home.store.read() as conn:
+        pump, far = (one.vector for one in fingerprints.embedded(conn, "ngram"))
+    assert pump != far
+    home.store.write(lambda conn: fingerprints.put_vectors(conn, "ngram", {2: pump}))
+    home.close()
+    with Worker(env={"RSI_EMBEDDER": "ngram", "RSI_WORKER_AWAITED": "1"}) as fresh:
+        home.worker = fresh
+        home.open()
+        home.look()
+        with home.store.read() as conn:
+            (one,) = related.of_issue(conn, "i1")
+    assert (one.issue, round(one.cosine, 6)) == ("i2", 1.0), "by what lies there, not by the text"
+
+
+def test_a_worker_that_was_asked_something_else_first_still_knows_what_is_stored(home):
+    home.say(PUMP, type="PumpError")
+    home.close()
+    with Worker(env={"RSI_EMBEDDER": "ngram", "RSI_WORKER_AWAITED": "1"}) as fresh:
+        fresh.embed(["as prototypes do, before anything is placed"])
+        home.worker = fresh
+        home.open()
+        home.say(LIKE, type="StationError")
+    assert home.related("i2") == [("i1", "other class")]
+
+
+def test_with_something_parted_placing_asks_of_all_pairs_at_once(home, monkeypatch):
+    home.say(PUMP, type="PumpError")
+    home.say(LIKE, type="StationError")
+    home.store.write(lambda conn: merges.merge(conn, "i1", "i2", "person:test"))
+    made = home.store.write(lambda conn: merges.split(conn, "i1", "person:test")).made
+    asked, merged = [], []
+    one_pair, auto_merge = merges.declared_apart, merges.auto_merge
+    monkeypatch.setattr(merges, "declared_apart", lambda *pair: asked.append(pair[1:]) or one_pair(*pair))
+    monkeypatch.setattr(issues, "auto_merge", lambda *pair: merged.append(pair[1:3]) or auto_merge(*pair))
+    home.say(*(f"{LIKE} {word}" for word in ("again", "today", "tonight", "soon")), type="ThirdError")
+    assert len(asked) <= len(merged), "only who merges asks once more"
+    with home.store.read() as conn:
+        assert Parted(conn).says(1, int(made[1:]))
+        assert Parted(conn).says(int(made[1:]), 1)
+        assert not Parted(conn).says(1, 1)
+
+
+def test_an_issue_that_is_parted_anywhere_is_not_proposed_through_another_template(home):
+    home.say(PUMP, type="PumpError")
+    home.say(LIKE, type="StationError")
+    home.store.write(lambda conn: merges.merge(conn, "i1", "i2", "person:test"))
+    made = home.store.write(lambda conn: merges.split(conn, "i1", "person:test")).made
+    home.say(f"{PUMP} again", type="PumpError")
+    home.store.write(lambda conn: issues.auto_merge(conn, 1, int(home.ids()[-1][1:]), "similar"))
+    home.look()
+    with home.store.read() as conn:
+        ours = {one.id for one in fingerprints.of_cluster(conn, 1)}
+        theirs = {one.id for one in fingerprints.of_cluster(conn, int(made[1:]))}
+        pairs = {(row.a, row.b) for row in conn.execute(select(schema.related.c.a, schema.related.c.b))}
+    assert len(ours) > 1
+    assert not [pair for pair in pairs if {*pair} & ours and {*pair} & theirs]
 
 
 def test_what_a_person_parted_is_never_proposed(home):

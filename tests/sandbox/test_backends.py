@@ -181,9 +181,22 @@ def test_no_group_is_left_behind(box: CopiedBox) -> None:
     assert [each for place in cgroup.available() for each in place.folder.glob(f"rsi-{os.getpid()}-*")] == []
 
 
-def test_what_does_not_exist_is_a_launch_error(box: CopiedBox) -> None:
-    with pytest.raises(LaunchError, match="nonsense"):
-        run(box, "/nonsense")
+def test_a_program_that_cannot_be_run_is_an_ordinary_end_as_in_a_shell(box: CopiedBox) -> None:
+    for argv, said in (
+        (("/nonsense",), (127, "rsi: /nonsense: No such file or directory\n")),
+        (("nonsense",), (127, "rsi: nonsense: No such file or directory\n")),
+        (("/usr/bin/env/nonsense",), (127, "rsi: /usr/bin/env/nonsense: Not a directory\n")),
+        (("/usr/bin",), (126, "rsi: /usr/bin: Permission denied\n")),
+    ):
+        found = run(box, *argv)
+        assert (found.returncode, found.stderr, found.stderr_bytes, found.killed_by) == (*said, said[1].encode(), None)
+        assert (found.stdout, found.stderr_total) == ("", len(said[1]))
+
+
+def test_no_core_is_dumped_into_a_program_of_the_host(box: CopiedBox) -> None:
+    """With a piped core_pattern only a limit of exactly 1 prevents it."""
+    limits = run(box, "cat", "/proc/self/limits").stdout
+    assert next(line for line in limits.splitlines() if "core" in line).split()[4:6] == ["1", "1"]
 
 
 def test_the_environment_is_only_what_was_given(box: CopiedBox, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -370,6 +383,20 @@ def test_a_folder_for_the_toolchain_is_read_only(reachable: Path) -> None:
 
 
 @needs_bwrap
+@pytest.mark.skipif(os.getuid() != 0, reason="an ordinary user passes through what is their own")
+def test_a_toolchain_that_bwrap_may_not_pass_to_says_the_way_out(reachable: Path) -> None:
+    shut = reachable / "shut"
+    (shut / "tools").mkdir(parents=True)
+    shut.chmod(0o700)
+    (reachable / "workspace").mkdir()
+    box = bubblewrap(reachable / "home").open(reachable / "workspace", readable=(shut / "tools",))
+    with pytest.raises(LaunchError, match=r"Permission denied; the command did not run.*use the overlay back end"):
+        run(box, "/bin/sh", "-c", "echo ran > ran")
+    assert box.changes() == []
+    box.close()
+
+
+@needs_bwrap
 def test_what_bwrap_cannot_set_up_never_runs(reachable: Path) -> None:
     """A toolchain that is not there: bwrap's own words, and the command did not run."""
     (reachable / "workspace").mkdir()
@@ -472,6 +499,8 @@ def test_docker_ends_are_judged() -> None:
     assert judged(ended, _State()).killed_by is None
     with pytest.raises(LaunchError, match="no such file"):
         judged(ended, _State(error="exec: no such file"))
+    missing = ExecResult(returncode=127, stdout="", stderr="docker: exec: no such file", stdout_total=0)
+    assert judged(missing, _State(error="exec: no such file")) == missing
 
 
 # -- seatbelt

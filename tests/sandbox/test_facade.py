@@ -1,6 +1,7 @@
 """The sandbox as people use it, on every back end that is available here."""
 
 import os
+import pwd
 import subprocess
 import sys
 
@@ -284,9 +285,26 @@ def test_wrong_arguments_of_create_are_named(workspace, tmp_path):
         with pytest.raises(InvalidInputError) as caught:
             Sandbox.create(**{"workspace": workspace, **arguments})
         assert caught.value.field == field
-    for path in ("/", "/x/.git"):
-        with pytest.raises((SandboxError, InvalidInputError)):
-            Sandbox.create(workspace, readable=[path])
+
+
+@pytest.mark.parametrize("backend", ["auto", "subprocess"])
+def test_what_holds_a_home_or_the_stores_is_never_shown(backend, workspace, tmp_path, monkeypatch):
+    """Under whatever name, at whatever depth, by whatever back end."""
+    home, state, link = tmp_path / "all/home", tmp_path / "state", tmp_path / "link"
+    (home / ".git/objects").mkdir(parents=True)
+    (state / "rsi/sandbox/boxes").mkdir(parents=True)
+    link.symlink_to(tmp_path / "all")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_STATE_HOME", str(state))
+    homes = ("/", home, tmp_path / "all", link, link / "home", pwd.getpwuid(os.getuid()).pw_dir)
+    for path in homes:
+        with pytest.raises(InvalidInputError, match=r"holds your home folder.*name a project") as caught:
+            Sandbox.create(path, backend=backend, require=Isolation())
+        assert caught.value.field == "workspace"
+    for path in (*homes, home / ".git/objects", state, state / "rsi/sandbox/boxes"):
+        with pytest.raises(InvalidInputError, match="name the one folder") as caught:
+            Sandbox.create(workspace, backend=backend, require=Isolation(), readable=[workspace, path])
+        assert caught.value.field == "readable[1]"
 
 
 TEST = "echo 'import os' > conftest.py; echo tampered > config; mkdir -p .git; grep -q 4 config || test -f conftest.py"

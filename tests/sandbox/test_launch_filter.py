@@ -87,6 +87,17 @@ def test_terminals_cannot_be_typed_into_with_any_high_bits(high: int, other: int
             assert ask(machine, "ioctl", 0x5412, other | high, 0x5412) == bpf.ALLOW
 
 
+@given(high=HIGH, other=st.integers(0, 2**32 - 1))
+def test_what_is_shown_cannot_be_held_or_watched_with_any_high_bits(high: int, other: int) -> None:
+    """F_SETLEASE, F_NOTIFY, F_SETDELEG; locks and everything else of fcntl are as they were."""
+    for machine in MACHINES:
+        for number in (1024, 1026, 1040):
+            assert ask(machine, "fcntl", 0, number | high) == EPERM
+        for number in (0, 1, 2, 3, 4, 6, 1025, 1030, 1031, 1033, other):
+            if number not in (1024, 1026, 1040):
+                assert ask(machine, "fcntl", 1024, number | high, 1024) == bpf.ALLOW
+
+
 @given(family=st.integers(0, 60), kind=st.integers(1, 5), protocol=st.integers(0, 300), high=HIGH)
 def test_sockets_are_of_few_families_and_protocols(family: int, kind: int, protocol: int, high: int) -> None:
     for machine in MACHINES:

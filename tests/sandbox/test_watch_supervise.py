@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import uuid
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from rsi import clock
@@ -204,6 +206,40 @@ def test_a_death_by_rlimit_cpu_is_cpu(burnt_s: float, killer: str | None, monkey
     assert (result.killed_by, result.returncode) == (killer, 128 + 24)
 
 
+def test_cpu_time_is_named_whatever_the_first_process_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel ended a child; its parent ends as if nothing had been."""
+    monkeypatch.setattr(tree, "cpu_s", lambda _: 0.0)
+    spin = "while time.process_time() < 0.3: pass\n os.kill(os.getpid(), 9)"
+    script = f"import os, time\nif os.fork():\n os.wait()\nelse:\n {spin}"
+    result = python(script, Limits(cpu_s=0.2, wall_s=60))
+    assert (result.killed_by, result.returncode) == ("cpu", 0)
+
+
+def test_descriptors_that_were_sent_and_not_taken_are_seen() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert not tree.on_their_way([os.getpid()])
+        socket.send_fds(ours, [b"x"], [0])
+        assert tree.on_their_way([os.getpid()])
+        os.close(socket.recv_fds(theirs, 1, 1)[1][0])
+        assert not tree.on_their_way([os.getpid()])
+
+
+def test_memory_that_others_took_is_nobodys_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine lost much of it, and nothing of the command is on its way."""
+    lost = iter([0])
+    monkeypatch.setattr(tree, "shared_on_host", lambda: next(lost, 1 << 40))
+    assert run("sleep 0.3; exit 3").returncode == 3
+
+
+def test_what_memory_ended_says_how_much_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who was killed before it could be counted did not use nothing."""
+    monkeypatch.setattr(Child, "wait", lambda self, wait=Child.wait: msgspec.structs.replace(wait(self), max_rss=0))
+    result = python("x = bytearray(b'x') * (200 << 20); import time; time.sleep(60)", Limits(memory=100 << 20))
+    assert result.killed_by == "memory"
+    assert result.max_rss > 100 << 20
+
+
 @pytest.mark.parametrize(("usage", "killer"), [(Usage(2 << 30, 1), "disk"), (Usage(1, 200_000), "inodes")])
 def test_what_was_written_is_ended(usage: Usage, killer: str) -> None:
     assert run("sleep 60", usage=lambda: usage).killed_by == killer
@@ -310,10 +346,10 @@ def test_a_tree_that_has_gone_uses_nothing() -> None:
 def test_the_kernels_own_limits_leave_room_for_the_watch() -> None:
     values = rlimits(Limits(processes=10, file=99, open_files=7, cpu_s=1.2))
     assert values == {
-        "RLIMIT_CORE": 0,
+        "RLIMIT_CORE": 1,
         "RLIMIT_FSIZE": 99,
         "RLIMIT_NOFILE": 7,
         "RLIMIT_NPROC": 10 + NPROC_SLACK,
-        "RLIMIT_CPU": 2,
+        "RLIMIT_CPU": 3,
     }
     assert "RLIMIT_CPU" not in rlimits(Limits())

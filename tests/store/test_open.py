@@ -6,7 +6,9 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 import textwrap
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -222,6 +224,60 @@ def test_a_read_only_store_reads_beside_a_writer_and_refuses_to_write(store, pat
             reading.submit(lambda conn: None)
 
 
+READ = """
+import os, sys, tempfile
+from rsi.store import Store, outcomes
+
+def read(path):
+    with Store.open(path, read_only=True) as store, store.read() as conn:
+        return outcomes.count(conn)
+
+with tempfile.TemporaryDirectory() as warm:  # a stranger may not be able to import anything later
+    Store.open(warm + "/rsi.db").close()
+    read(warm + "/rsi.db")
+if os.geteuid() == 0:  # who may write everywhere
+    os.setegid(65534)
+    os.seteuid(65534)
+try:
+    print(read(sys.argv[1]))
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+def read_as_a_stranger(path: Path) -> str:
+    """In a folder that the reader may not write to."""
+    done = subprocess.run([sys.executable, "-c", READ, str(path)], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or done.stderr
+
+
+@pytest.fixture
+def unwritable(outcome):
+    """A closed store, and its folder, which can be read by all and written by nobody."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as made:  # every folder above it can be entered by all
+        Path(made).chmod(0o755)
+        path = Path(made) / "home" / "rsi.db"
+        with Store.open(path) as store:
+            store.add_outcomes([outcome(1)]).result()
+        path.chmod(0o444)
+        path.parent.chmod(0o555)
+        yield path
+        path.parent.chmod(0o755)
+
+
+def test_a_home_that_cannot_be_written_can_be_read(unwritable):
+    assert read_as_a_stranger(unwritable) == "1"
+
+
+def test_rows_that_only_the_wal_has_are_not_left_out_silently(unwritable):
+    unwritable.parent.chmod(0o755)
+    wal = unwritable.with_name("rsi.db-wal")
+    wal.write_bytes(b"newer rows")
+    wal.chmod(0o444)
+    unwritable.parent.chmod(0o555)
+    assert "the newest rows are in rsi.db-wal" in read_as_a_stranger(unwritable)
+
+
 def test_the_database_is_its_owners_alone(path, outcome):
     path.parent.mkdir(mode=0o755)
     path.touch(mode=0o644)
@@ -233,6 +289,7 @@ def test_the_database_is_its_owners_alone(path, outcome):
 
 CRASH = """
 import sys
+import tempfile
 from rsi.model import Outcome
 from rsi.store import Store
 store = Store.open(sys.argv[1])

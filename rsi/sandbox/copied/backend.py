@@ -40,9 +40,9 @@ class CopiedBackend:
         if self._home is None:
             self._home = Home(self._folder, open_to=self._runner.owner)
             self._home.sweep()
-        real = workspace.resolve()
-        if self._home.folder.resolve().is_relative_to(real):
-            raise SandboxError(f"{real}: contains the copies' own folder; set RSI_SANDBOX_STORE to one outside of it")
-        return CopiedBox(
-            real, self._runner, self._home, readable=tuple(path.resolve() for path in readable), reopen=reopen
-        )
+        real, shown = workspace.resolve(), tuple(path.resolve() for path in readable)
+        stores = self._home.folder.resolve()
+        for each in (real, *shown):
+            if stores.is_relative_to(each):
+                raise SandboxError(f"{each}: contains the copies' folder; set RSI_SANDBOX_STORE to one outside of it")
+        return CopiedBox(real, self._runner, self._home, readable=shown, reopen=reopen)

@@ -7,6 +7,7 @@ whatever reason, everything is ended. Run as `python -I -S reaper.py FD`; it imp
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import resource
@@ -18,6 +19,7 @@ import sys
 PR_SET_CHILD_SUBREAPER = 36
 #: Rounds of killing after which what is left cannot be ended by us (it is in the kernel).
 ROUNDS = 1000
+NOT_FOUND, NOT_RUNNABLE = 127, 126
 
 
 def children(pid: int) -> "list[int]":
@@ -61,7 +63,7 @@ def end_all(group: int) -> None:
 def start(order: dict, go: int, report: int) -> None:  # type: ignore[type-arg] # JSON
     """In the child: limits, then the command. Never returns.
 
-    It says its pid, and after that only why it could not go on: what was executed has closed `report`.
+    It says its pid, and after that only why nothing was executed: what was executed has closed `report`.
     """
     try:
         os.setsid()
@@ -78,10 +80,19 @@ def start(order: dict, go: int, report: int) -> None:  # type: ignore[type-arg] 
         os.chdir(order["cwd"])
         os.read(go, 1)
         os.write(report, b"%d\n" % os.getpid())
-        os.execvpe(order["argv"][0], order["argv"], order["env"])  # noqa: S606 - that is what it is for
+        os._exit(execute(order["argv"], order["env"]))
     except BaseException as error:  # noqa: BLE001 - the border: said, then the end
         os.write(report, f"\n{error}".encode())
-    os._exit(126)
+    os._exit(NOT_RUNNABLE)
+
+
+def execute(argv: "list[str]", env: "dict[str, str]") -> int:
+    """The command itself; how it ends, as in a shell, when there is no such program, or it may not be run."""
+    try:
+        os.execvpe(argv[0], argv, env)  # noqa: S606 - that is what it is for
+    except OSError as error:
+        os.write(2, f"rsi: {argv[0]}: {error.strerror}\n".encode("utf-8", "surrogateescape"))
+        return NOT_FOUND if error.errno in (errno.ENOENT, errno.ENOTDIR) else NOT_RUNNABLE
 
 
 def received(link: socket.socket, size: int) -> bytes:

@@ -39,6 +39,9 @@ ABSENT = ("clone3", "memfd_secret", "statmount", "listmount")
 _NAMESPACES = calls.NEWNS | calls.NEWCGROUP | calls.NEWUTS | calls.NEWIPC | calls.NEWUSER | calls.NEWPID | calls.NEWNET
 #: Typing into a terminal, into the console, taking the console's output, another line discipline.
 _IOCTLS = (0x5412, 0x541C, 0x541D, 0x5423)
+#: F_SETLEASE, F_NOTIFY and F_SETDELEG hold up, or watch, whoever else opens a file or a folder: those shown are the
+#: host's (fcntl(2), "Leases" and "File and directory change notification").
+_HOLDS = (1024, 1026, 1040)
 _UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16
 #: Any, ICMP, TCP, UDP, ICMPv6, MPTCP: the others load a module of the kernel when they are asked for.
 _PROTOCOLS = (0, 1, 6, 17, 58, 262)
@@ -86,9 +89,11 @@ def _rules(refused: Block) -> list[tuple[str, Block]]:
     netlink = [argument(2), *_one_of((_NETLINK_ROUTE,), no_protocol)]
     families = [*equal(_UNIX, ret(ALLOW)), *equal(_INET, internet), *equal(_INET6, internet), *equal(_NETLINK, netlink)]
     ioctls = [instruction for number in _IOCTLS for instruction in equal(number, refused)]
+    holds = [instruction for number in _HOLDS for instruction in equal(number, refused)]
     return [
         ("clone", [argument(0), *bpf.any_bit(_NAMESPACES, refused), *ret(ALLOW)]),
         ("ioctl", [argument(1), *ioctls, *ret(ALLOW)]),
+        ("fcntl", [argument(1), *holds, *ret(ALLOW)]),
         ("socket", [argument(0), *families, *no_family]),
         ("socketpair", [argument(0), *_one_of((_UNIX,), no_family)]),
         ("personality", [argument(0), *_one_of(_PERSONALITIES, refused)]),

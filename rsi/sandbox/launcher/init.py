@@ -51,7 +51,7 @@ def run(order: Order, pipes: Pipes, *, built: bool) -> None:
     if os.read(pipes.go, 1) != b"g":
         os._exit(FAILED)
     try:
-        _set_up(order, built=built)
+        _set_up(order, pipes.control, built=built)
         signals = _block()
         child = os.fork()
     except BrokenError as error:
@@ -70,7 +70,7 @@ def run(order: Order, pipes: Pipes, *, built: bool) -> None:
     os._exit(status)
 
 
-def _set_up(order: Order, *, built: bool) -> None:
+def _set_up(order: Order, control: int, *, built: bool) -> None:
     with Stage("idmap", "become the sandbox's user"):
         if built:
             become(UID, GID)
@@ -81,6 +81,9 @@ def _set_up(order: Order, *, built: bool) -> None:
     with Stage("namespaces", "name the machine and bring its loopback up"):
         _name_and_loopback(network="network" not in order.without)
     _mount(order, built=built)
+    if "ipc" not in order.without:
+        with Stage("proc", "show the daemon the shared memory"):
+            _show_segments(control)
     with Stage("pivot", "hide the memory of the launcher"):
         calls.prctl(calls.PR_SET_DUMPABLE, 1 if "dumpable" in order.without else 0)
     lock_down(PROGRAM, order.without)
@@ -102,6 +105,17 @@ def _mount(order: Order, *, built: bool) -> None:
     with Stage("pivot", "leave the host's root"):
         mounts.pivot(ROOT)
     view.protect(order)
+
+
+def _show_segments(control: int) -> None:
+    """The list of System V segments, open: it stays that of this namespace, which nobody outside can look into."""
+    try:
+        fd = os.open("/proc/sysvipc/shm", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:  # a kernel without them
+        return
+    with socket.socket(fileno=os.dup(control)) as channel:
+        socket.send_fds(channel, [b"segments"], [fd])
+    os.close(fd)
 
 
 def _name_and_loopback(*, network: bool) -> None:

@@ -1,13 +1,16 @@
 """One order: makes the namespaces, says who the command is outside, waits, and tells the daemon.
 
 It says three things on the order's own socket: `started PID` with the init's pidfd; `ran`, or `failed` with the stage;
-`ended STATUS CPU_S MAX_RSS`.
+`ended STATUS CPU_S MAX_RSS`. Between the first two the init says `segments`, with its list of them,
+if the kernel has any.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import resource
 import signal
 import socket
 
@@ -54,6 +57,7 @@ class _Supervisor:
     def run(self, order: Order) -> None:
         calls.prctl(calls.PR_SET_PDEATHSIG, signal.SIGKILL)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        _dump_no_core()
         with Stage("namespaces", "be the first to go when memory runs out"):
             _write("/proc/self/oom_score_adj", _FIRST_TO_GO)
         user = self._prepare(order)
@@ -109,6 +113,16 @@ class _Supervisor:
             descriptor = os.pidfd_open(pid)
             socket.send_fds(self._channel, [f"started {pid}".encode()], [descriptor])
             os.close(descriptor)
+
+
+def _dump_no_core() -> None:
+    """Not of a command, and not of the launcher: exactly 1 (`rsi.sandbox.watch.rlimits.NO_CORE`).
+
+    Here, where root may still raise a 0 that was inherited. An ordinary user may not: that 0 stays, and a core still
+    goes to such a program.
+    """
+    with contextlib.suppress(ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
 
 
 def _outcome(status: int) -> bytes:

@@ -39,6 +39,7 @@ _X86_64 = {
     "socket": 41,
     "socketpair": 53,
     "clone": 56,
+    "fcntl": 72,
     "ptrace": 101,
     "syslog": 103,
     "capget": 125,
@@ -98,6 +99,7 @@ _X86_64 = {
 
 _AARCH64 = {
     "lookup_dcookie": 18,
+    "fcntl": 25,
     "ioctl": 29,
     "umount2": 39,
     "mount": 40,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -22,6 +24,8 @@ from rsi.sandbox.overlay.place import place
 from rsi.sandbox.overlay.points import Found
 from rsi.sandbox.overlay.record import Record
 
+#: How mountinfo writes what would end its fields: `\\040` is a blank.
+_ESCAPED: Final = re.compile(rb"\\([0-7]{3})")
 _TRIAL: Final = Command(argv=("/bin/true",), env={}, limits=Limits(wall_s=10.0))
 
 
@@ -73,6 +77,11 @@ class OverlayBackend:
         folder = workspace.resolve()
         if not folder.is_dir():
             raise SandboxError(f"{workspace}: no such folder")
+        if below := _mounted_below(folder):
+            raise SandboxError(
+                f"{workspace}: {below} is another file system, which layers would show as an empty folder, and a merge "
+                "would then delete what is in it; unmount it, or use a workspace without it"
+            )
         if reopen is not None:
             return self._reopened(folder, reopen.resolve(), readable)
         shown = (folder, *(path.resolve() for path in readable))
@@ -124,3 +133,14 @@ class OverlayBackend:
         if home not in self._swept:
             self._swept.append(home)
             home.sweep()
+
+
+def _mounted_below(folder: Path) -> str | None:
+    """The first place below `folder` where something is mounted (proc(5), mountinfo)."""
+    above = os.fsencode(folder).rstrip(b"/") + b"/"
+    with open("/proc/self/mountinfo", "rb") as lines:  # noqa: PTH123 - bytes
+        for line in lines:
+            place = _ESCAPED.sub(lambda found: bytes([int(found[1], 8)]), line.split()[4])
+            if place.startswith(above):
+                return os.fsdecode(place)
+    return None

@@ -24,7 +24,7 @@ from rsi.sandbox.overlay.changes import changes
 from rsi.sandbox.overlay.gauge import Gauge
 from rsi.sandbox.overlay.home import Home, Line, names
 from rsi.sandbox.overlay.manifest import DamagedError
-from rsi.sandbox.overlay.order import Launcher, ordered
+from rsi.sandbox.overlay.order import Launched, Launcher, ordered
 from rsi.sandbox.overlay.points import Found, Point
 from rsi.sandbox.overlay.reader import Reader
 from rsi.sandbox.overlay.record import Record
@@ -47,7 +47,11 @@ class _Running:
     """The command that runs now."""
 
     ended: bool = False  # somebody else wants it to end
-    victim: Victim | None = None
+    victim: Launched | None = None
+
+    def parked(self) -> int:
+        """Memory that none of its processes holds, in bytes."""
+        return self.victim.parked() if self.victim is not None else 0
 
 
 class OverlayBox:
@@ -106,7 +110,9 @@ class OverlayBox:
                             running.victim = victim
                         return victim
 
-                    return supervise(start, command, usage=gauge, cgroup=group, closed=lambda: running.ended)
+                    return supervise(
+                        start, command, usage=gauge, cgroup=group, closed=lambda: running.ended, parked=running.parked
+                    )
             finally:
                 self._making.home.trash.discard(work)
 

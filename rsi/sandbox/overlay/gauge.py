@@ -16,7 +16,7 @@ from typing import Final
 from rsi import clock
 from rsi.sandbox.model import Limits
 from rsi.sandbox.overlay import unlinked
-from rsi.sandbox.watch import Usage
+from rsi.sandbox.watch import Usage, tree
 
 #: One look walks for this long at most, unless the file system says that something large was written.
 LOOK_S: Final = 0.004
@@ -115,6 +115,8 @@ class Gauge:
         limit = self._room[0]
         if self.pid is None or limit is None or unexplained * 2 < limit:
             return 0
+        if tree.on_their_way(tree.pids(self.pid, self._most)):
+            return unexplained  # nobody can say what they hold: all that is missing, then
         return min(unexplained, unlinked.size(self.pid, self._most))
 
     def _free(self) -> tuple[int, int]:

@@ -11,15 +11,23 @@ from rsi.errors import SandboxError
 from rsi.sandbox.launch import Order
 from rsi.sandbox.model import Command
 from rsi.sandbox.overlay.home import Line
+from rsi.sandbox.overlay.place import homes
 from rsi.sandbox.overlay.record import Record
 from rsi.sandbox.overlay.stack import Stack
 from rsi.sandbox.watch import Victim, rlimits
 
 
+class Launched(Victim, Protocol):
+    """A command in namespaces of its own."""
+
+    def parked(self) -> int:
+        """Bytes in System V segments, attached or not; 0 after the end. Never blocks."""
+
+
 class Launcher(Protocol):
     """Starts one command after the other (`rsi.sandbox.launch.Zygote`)."""
 
-    def launch(self, order: Order, stdin: int, stdout: int, stderr: int) -> Victim:
+    def launch(self, order: Order, stdin: int, stdout: int, stderr: int) -> Launched:
         """Build the namespaces and start it. `LaunchError`: it never ran."""
 
     def close(self) -> None:
@@ -42,7 +50,10 @@ def ordered(record: Record, line: Line, stack: Stack, work: Path, command: Comma
         upper=f"layers/{stack.upper}",
         work=f"work/{work.name}",
         readable=record.readable,
-        hidden=(str(line.store.parents[1]), os.path.join(record.workspace, STATE_DIR)),  # noqa: PTH118 - a path inside
+        hidden=(
+            *dict.fromkeys(map(str, (line.store.parents[1], *homes()))),
+            os.path.join(record.workspace, STATE_DIR),  # noqa: PTH118 - a path inside
+        ),
         tmp=command.limits.tmp,
         rlimits=rlimits(command.limits),
     )

@@ -22,14 +22,26 @@ def place(shown: tuple[Path, ...]) -> Path:
     Raises:
         SandboxError: each of them is shown to commands.
     """
-    if chosen := os.environ.get(VARIABLE):
-        candidates = [Path(chosen)]
-    else:
-        state = os.environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser()
-        candidates = [Path(state) / "rsi/sandbox", Path(tempfile.gettempdir()) / f"rsi-sandbox-{os.getuid()}"]
-    for candidate in candidates:
-        path = candidate.absolute().resolve()
+    chosen = os.environ.get(VARIABLE)
+    candidates = (_real(Path(chosen)),) if chosen else _usual()
+    for path in candidates:
         if not any(path.is_relative_to(folder) or folder.is_relative_to(path) for folder in shown):
             return path
     tried = ", ".join(map(str, candidates))
     raise SandboxError(f"{tried}: would be visible to commands; set {VARIABLE} to a folder outside of the workspace")
+
+
+def homes() -> tuple[Path, ...]:
+    """Every folder in which this user's boxes may have their stores, there or not, whoever made them."""
+    chosen = os.environ.get(VARIABLE)
+    return (*((_real(Path(chosen)),) if chosen else ()), *_usual())
+
+
+def _usual() -> tuple[Path, ...]:
+    state = os.environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser()
+    temporary = Path(tempfile.gettempdir()) / f"rsi-sandbox-{os.getuid()}"
+    return _real(Path(state) / "rsi/sandbox"), _real(temporary)
+
+
+def _real(path: Path) -> Path:
+    return path.absolute().resolve()

@@ -7,6 +7,7 @@ level, as in a log-structured merge tree, so that a name is linked once per leve
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -23,6 +24,7 @@ RUN: Final = 32
 MOST: Final = 128
 #: File systems limit the links of one file (ext4: 65,000), and some have none at all.
 _NO_LINK: Final = (errno.EMLINK, errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP)
+_PIECE: Final = 1 << 20
 #: Attributes of a folder that are about where it came from, which a squashed folder did not.
 _NOT_OURS: Final = (OPAQUE, XATTR + "origin", XATTR + "whiteout")
 
@@ -63,6 +65,7 @@ def squash(reader: Reader, layers: tuple[Path, ...], target: Path) -> None:
     if top is None:
         raise FileNotFoundError(errno.ENOENT, "no such layer", parts[0])
     done: list[tuple[Node, str]] = []
+    copies: dict[int, str] = {}
     todo = [(Node(top.path, top.stat, top.mode, parts), str(target), False)]
     while todo:
         node, where, opaque = todo.pop()
@@ -73,7 +76,7 @@ def squash(reader: Reader, layers: tuple[Path, ...], target: Path) -> None:
             if isinstance(below, tuple):
                 todo.append((below[0], f"{where}/{name}", below[1]))
             else:
-                _link(reader, below, f"{where}/{name}")
+                _link(reader, below, f"{where}/{name}", copies)
     for node, where in reversed(done):  # last, and from below: a time is changed by each name, a mode may shut us out
         os.utime(where, ns=(node.stat.st_atime_ns, node.stat.st_mtime_ns))
         os.chmod(where, node.mode)  # noqa: PTH101 - strings
@@ -111,7 +114,11 @@ def _folder(node: Node, where: str, *, opaque: bool) -> None:
         os.setxattr(where, OPAQUE, b"y")
 
 
-def _link(reader: Reader, node: Node, where: str) -> None:
+def _link(reader: Reader, node: Node, where: str, copies: dict[int, str]) -> None:
+    """A further name of the file; of a copy where it has as many as the file system allows, one copy for all of them.
+
+    One copy a *name* would let a small file with 65,000 names fill the disk, past every limit.
+    """
     try:
         if not (stat.S_ISREG(node.stat.st_mode) and is_whiteout(node.path, node.stat)):
             os.link(node.path, where, follow_symlinks=False)
@@ -119,7 +126,13 @@ def _link(reader: Reader, node: Node, where: str) -> None:
     except OSError as error:
         if error.errno not in _NO_LINK:
             raise
+    copied = copies.get(node.stat.st_ino) if node.kind == "file" else None
+    if copied is not None:
+        with contextlib.suppress(OSError):  # the copy has all the names it may have, too: another one
+            os.link(copied, where)
+            return
     _copy(reader, node, where)
+    copies[node.stat.st_ino] = where
 
 
 def _copy(reader: Reader, node: Node, where: str) -> None:
@@ -134,12 +147,32 @@ def _copy(reader: Reader, node: Node, where: str) -> None:
         os.mknod(where, node.stat.st_mode, node.stat.st_rdev)
     else:
         with reader.open(node) as source, open(where, "xb") as copy:  # noqa: PTH123 - strings
-            shutil.copyfileobj(source, copy)
+            _fill(source.fileno(), copy.fileno(), node.stat.st_size)
         shutil.copystat(node.path, where, follow_symlinks=False)
     _own(node, where)
     if what != "symlink":
         os.chmod(where, node.mode)  # noqa: PTH101 - strings; after chown, which clears set-uid
     os.utime(where, ns=(node.stat.st_atime_ns, node.stat.st_mtime_ns), follow_symlinks=False)
+
+
+def _fill(source: int, copy: int, size: int) -> None:
+    """The bytes of a file; its holes stay holes."""
+    at = 0
+    while at < size:
+        try:
+            at = os.lseek(source, at, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            break  # a hole up to the end
+        end = os.lseek(source, at, os.SEEK_HOLE)
+        while at < end:
+            part = os.pread(source, min(_PIECE, end - at), at)
+            if not part:
+                break
+            at += os.pwrite(copy, part, at)
+        at = max(at, end)
+    os.ftruncate(copy, size)
 
 
 def _own(node: Node, where: str) -> None:

@@ -53,30 +53,50 @@ class Trash:
 
 
 def _flatten(path: str, trash: str) -> list[str]:
-    """Delete one folder and the files in it; the folders in it become folders of the trash, which are still to do."""
+    """Delete one folder and the files in it; the folders in it become folders of the trash, which are still to do.
+
+    The folder's own name is ours: nobody else can put something in its place. What is *in* it may still be moved about
+    by a command whose daemon was killed a moment ago, so it is only touched through descriptors.
+    """
     moved: list[str] = []
     try:
         if not stat.S_ISDIR(os.lstat(path).st_mode):
             os.unlink(path)  # noqa: PTH108 - strings, for a hundred thousand names
             return []
         os.chmod(path, PRIVATE)  # noqa: PTH101 - the kernel leaves `work/work` with mode 000, and so may a command
-        with os.scandir(path) as entries:
-            for entry in entries:
-                _clear(entry, trash, moved)
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    _clear(entry, folder, trash, moved)
+        finally:
+            os.close(folder)
         os.rmdir(path)  # noqa: PTH106
     except FileNotFoundError:  # another process is emptying the same trash
         return moved
     return moved
 
 
-def _clear(entry: os.DirEntry[str], trash: str, moved: list[str]) -> None:
+def _clear(entry: os.DirEntry[str], folder: int, trash: str, moved: list[str]) -> None:
     try:
         if not entry.is_dir(follow_symlinks=False):
-            os.unlink(entry.path)  # noqa: PTH108
+            os.unlink(entry.name, dir_fd=folder)
             return
-        os.chmod(entry.path, PRIVATE)  # noqa: PTH101 - moving a folder writes its `..`
+        _open_up(entry.name, folder)
         place = f"{trash}/{secrets.token_hex(8)}"
-        os.rename(entry.path, place)  # noqa: PTH104
+        os.rename(entry.name, place, src_dir_fd=folder)
         moved.append(place)
     except FileNotFoundError:
         return
+
+
+def _open_up(name: str, folder: int) -> None:
+    """Moving a folder writes its `..`. A link that has taken its name is not followed: it is opened as no folder."""
+    try:
+        found = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    except NotADirectoryError:
+        return
+    try:
+        os.chmod(f"/proc/self/fd/{found}", PRIVATE)  # noqa: PTH101 - fchmod(2) refuses a descriptor of this kind
+    finally:
+        os.close(found)

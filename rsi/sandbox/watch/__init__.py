@@ -2,7 +2,7 @@
 
 from rsi.sandbox.watch.cgroup import Cgroup
 from rsi.sandbox.watch.gauges import Counted, Usage
-from rsi.sandbox.watch.rlimits import NPROC_SLACK, rlimits
+from rsi.sandbox.watch.rlimits import NO_CORE, NPROC_SLACK, rlimits
 from rsi.sandbox.watch.supervise import Victim, supervise
 
-__all__ = ["NPROC_SLACK", "Cgroup", "Counted", "Usage", "Victim", "rlimits", "supervise"]
+__all__ = ["NO_CORE", "NPROC_SLACK", "Cgroup", "Counted", "Usage", "Victim", "rlimits", "supervise"]

@@ -61,10 +61,11 @@ class Gauge:
 
     Args:
         look: takes one look.
+        memory: the bytes that were seen at the last one, where it looks at memory.
     """
 
-    def __init__(self, look: Callable[[], Seen]) -> None:
-        self._look = look
+    def __init__(self, look: Callable[[], Seen], memory: Callable[[], int] = int) -> None:
+        self._look, self.memory = look, memory
         self.due = clock.monotonic() + SOONEST_S
 
     def check(self, now: float) -> Killer | None:
@@ -77,17 +78,24 @@ class Gauge:
         return killer
 
 
-def gauges(root: int, limits: Limits, usage: Callable[[], Usage] | None, group: Counted | None) -> list[Gauge]:
+def gauges(
+    root: int,
+    limits: Limits,
+    usage: Callable[[], Usage] | None,
+    group: Counted | None,
+    parked: Callable[[], int] | None = None,
+) -> list[Gauge]:
     """What has to be looked at for these limits; a control group does for memory and processes."""
-    looks: list[Callable[[], Seen]] = []
+    found: list[Gauge] = []
     if group is not None:
         counted = group
-        looks.append(lambda: Seen(counted.exceeded(), LATEST_S))
+        found.append(Gauge(lambda: Seen(counted.exceeded(), LATEST_S)))
     if group is None or limits.cpu_s is not None:
-        looks.append(Processes(root, limits, counted=group is not None).look)
+        processes = Processes(root, limits, counted=group is not None, parked=parked)
+        found.append(Gauge(processes.look, lambda: processes.memory))
     if usage is not None and (limits.disk is not None or limits.inodes is not None):
-        looks.append(View(usage, limits).look)
-    return [Gauge(look) for look in looks]
+        found.append(Gauge(View(usage, limits).look))
+    return found
 
 
 class View:
@@ -117,11 +125,15 @@ class Processes:
     Args:
         root: the host pid that all of them descend from.
         counted: a control group counts memory and processes already.
+        parked: bytes that the kernel keeps for the sandbox and for no process of it, where somebody can say.
     """
 
-    def __init__(self, root: int, limits: Limits, *, counted: bool) -> None:
+    def __init__(self, root: int, limits: Limits, *, counted: bool, parked: Callable[[], int] | None = None) -> None:
         self._root, self._limits, self._counted = root, limits, counted
         self._mounts: list[str] = []
+        self._parked = parked
+        self._before = tree.shared_on_host()
+        self.memory = 0  # bytes at the last look, of all together
 
     def look(self) -> Seen:
         """One walk over the processes."""
@@ -140,14 +152,24 @@ class Processes:
         limit = self._limits.memory
         if limit is None:
             return Seen(None)
-        files = self._files(found) + tree.memfds(found)
+        files = self._files(found) + tree.memfds(found) + (self._parked() if self._parked is not None else 0)
+        files += self._unexplained(found, files, limit)
         used = tree.resident(found) + files
         if used > limit:  # the quick sum counts shared pages twice: only now is the exact one worth its time
             anonymous, shared = tree.proportional(found)
             used = anonymous + max(shared, files)  # what is mapped of a file on a tmpfs is in both
+        self.memory = used
         if used > limit:
             return Seen("memory")
         return Seen(None, (limit - used) / MEMORY_RATE)
+
+    def _unexplained(self, found: list[int], files: int, limit: int) -> int:
+        """Memory that the machine lost to files, while descriptors of the sandbox are on their way: memfds in a socket.
+
+        Others may have taken it. So it is charged only when it is much, and only to who hides something.
+        """
+        lost = tree.shared_on_host() - self._before - files
+        return lost if lost * 2 > limit and tree.on_their_way(found) else 0
 
     def _files(self, found: list[int]) -> int:
         """Bytes in the sandbox's own tmpfs: memory that no process needs to have mapped."""

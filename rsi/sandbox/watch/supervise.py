@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from signal import SIGKILL, SIGXCPU
 from typing import Final, Protocol
 
 from rsi import clock
@@ -13,10 +12,6 @@ from rsi.sandbox.watch.death import Death
 from rsi.sandbox.watch.gauges import LATEST_S, Counted, Gauge, Usage, View, gauges
 from rsi.sandbox.watch.streams import Streams
 
-#: How a process ends at RLIMIT_CPU, soft or hard, as a shell's status.
-_OUT_OF_CPU: Final = (128 + SIGXCPU, 128 + SIGKILL)
-#: The kernel ends a process some ticks before the time that it reports afterwards.
-_CPU_SHARE: Final = 0.95
 #: Once a minute we wake up for nothing when there is no limit and nothing to look at.
 _IDLE_S: Final = 60.0
 
@@ -42,6 +37,7 @@ def supervise(
     usage: Callable[[], Usage] | None = None,
     cgroup: Counted | None = None,
     closed: Callable[[], bool] | None = None,
+    parked: Callable[[], int] | None = None,
 ) -> ExecResult:
     """Start a command and stay until it and everything it started has ended, by itself or by a limit.
 
@@ -51,6 +47,7 @@ def supervise(
         usage: what is in the view; asked every 5 to 50 ms, and once after the end.
         cgroup: counts memory and processes; without it the processes are counted from outside.
         closed: says that the box was closed meanwhile.
+        parked: bytes of memory that no process holds; asked as often as the processes are counted.
 
     Raises:
         LaunchError: from `start`; nothing ran.
@@ -59,7 +56,8 @@ def supervise(
     with Streams(command.input, command.limits.keep) as streams:
         victim = start(*streams.theirs)
         streams.started()
-        vigil = _Vigil(victim, streams, command.limits, gauges(victim.pid, command.limits, usage, cgroup), cgroup)
+        watched = gauges(victim.pid, command.limits, usage, cgroup, parked)
+        vigil = _Vigil(victim, streams, command.limits, watched, cgroup)
         vigil.closed = closed
         try:
             vigil.keep()
@@ -72,7 +70,10 @@ def supervise(
         killed_by = vigil.killed_by or _late(ended, command.limits, streams, usage, cgroup)
         if killed_by is None and closed is not None and closed():
             killed_by = "closed"
-        return _result(ended, streams, killed_by, wall_s=clock.monotonic() - begun, peak=cgroup.peak if cgroup else 0)
+        # What memory ended was killed before it could be counted: then it is what the last look saw of all together.
+        seen = max((gauge.memory() for gauge in watched), default=0) if killed_by == "memory" else 0
+        peak = max(cgroup.peak if cgroup is not None else 0, seen)
+        return _result(ended, streams, killed_by, wall_s=clock.monotonic() - begun, peak=peak)
 
 
 class _Vigil:
@@ -145,7 +146,7 @@ def _late(
         return "output"
     if cgroup is not None and (killer := cgroup.exceeded()):
         return killer
-    if limits.cpu_s is not None and ended.status in _OUT_OF_CPU and ended.cpu_s >= limits.cpu_s * _CPU_SHARE:
+    if limits.cpu_s is not None and ended.cpu_s >= limits.cpu_s:  # whatever its first process made of it
         return "cpu"
     return View(usage, limits).look().killer if usage is not None else None
 

@@ -111,6 +111,28 @@ def memfds(tree: list[int]) -> int:
     return sum(found.values())
 
 
+def on_their_way(tree: list[int]) -> bool:
+    """Whether descriptors lie in a socket of somebody, sent and not taken (unix(7), SCM_RIGHTS).
+
+    Then what they hold is in nobody's list. The socket says how many there are (`scm_fds` in proc_pid_fdinfo(5), Linux
+    5.9); one that lies in another itself lies, in the end, in one that somebody has open.
+    """
+    return any(_sent(_read(f"{pid}/fdinfo/{fd}")) for pid in tree for fd in _names(f"{PROC}/{pid}/fdinfo"))
+
+
+def _sent(described: bytes) -> bool:
+    lines = (line.split() for line in described.splitlines())
+    return any(fields[0] == b"scm_fds:" and fields[1] != b"0" for fields in lines if len(fields) > 1)
+
+
+def shared_on_host() -> int:
+    """Bytes in all tmpfs, memfds and segments of the machine; 0 where the kernel does not say."""
+    for line in _read("meminfo").splitlines():
+        if line.startswith(b"Shmem:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
 def _descriptors(pid: int) -> list[str]:
     folder = f"{PROC}/{pid}/fd"
     return [f"{folder}/{fd}" for fd in _names(folder)]

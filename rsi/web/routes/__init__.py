@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from rsi.web.routes import about, control, events, fixes, health, incidents, issues, metrics, policy
+from rsi.web.routes import about, approvals, control, events, fixes, health, incidents, issues, metrics, policy
 from rsi.web.table import Entry
 
 ENTRIES: Final[tuple[Entry, ...]] = (
@@ -12,6 +12,7 @@ ENTRIES: Final[tuple[Entry, ...]] = (
     *issues.ENTRIES,
     *incidents.ENTRIES,
     *fixes.ENTRIES,
+    *approvals.ENTRIES,
     *policy.ENTRIES,
     *events.ENTRIES,
     *control.ENTRIES,

@@ -59,8 +59,11 @@ async def _merge(request: Request) -> Response:
 
 
 async def _split(request: Request) -> Response:
-    ident = text(await json_of(request), "id")
-    return ok({"issues": await asyncio.to_thread(context_of(request).pipeline.split, ident, WHO)})
+    body = await json_of(request)
+    ident, template = text(body, "id"), body.get("fingerprint")
+    if template is not None and (not isinstance(template, int) or isinstance(template, bool)):
+        raise InvalidInputError("fingerprint: expected the number of a template of the issue", field="fingerprint")
+    return ok({"issues": await asyncio.to_thread(context_of(request).pipeline.split, ident, WHO, template)})
 
 
 ENTRIES: Final = (
@@ -70,17 +73,19 @@ ENTRIES: Final = (
             Parameter("state", "new, ongoing, escalating, regressed, resolved or ignored"),
             Parameter("source", "struck this source"),
             Parameter("task", "struck this task"), Parameter("category", "of this category"),
-            Parameter("q", "words in the title or the samples"), Parameter("limit", "1..1000, default 100", "integer"),
+            Parameter("q", "part of the title or of a template"), Parameter("limit", "1..1000, default 100", "integer"),
             Parameter("cursor", "`next_cursor` of the page before"),
         ),
         answers={"issues": list[Issue], "next_cursor": str | None}, also=(422,),
     ),
     Entry("POST", "/v1/issues/merge", "Declare two issues the same thing, for ever; the older id stays.", _merge,
           level=Level.PRIVILEGED, body={"a": str, "b": str}, answers=Issue, also=(404, 409, 422)),
-    Entry("POST", "/v1/issues/split", "Take an issue apart into its templates, for ever.", _split,
-          level=Level.PRIVILEGED, body={"id": str}, answers={"issues": list[Issue]}, also=(404, 409, 422)),
+    Entry("POST", "/v1/issues/split",
+          "Take an issue apart, for ever: all its templates but the first leave, or only one (`fingerprint`).", _split,
+          level=Level.PRIVILEGED, body={"id": str, "fingerprint": int | None}, answers={"issues": list[Issue]},
+          also=(404, 409, 422)),
     Entry("GET", "/v1/issues/{id}",
-          "One issue, with what is possibly related to it; the id of a merged one gives what it went into.", _one,
+          "One issue, with its templates and what may be the same; a merged one's id gives what it went into.", _one,
           answers=IssueInFull, also=(404,)),
     Entry("POST", "/v1/issues/{id}/state", "Set the state by hand: ongoing, resolved or ignored.", _set_state,
           level=Level.PRIVILEGED, body={"state": str}, answers=Issue, also=(404, 409, 422)),

@@ -86,29 +86,25 @@ class Parked(NamedTuple):
 
     code: str
     limit: str
-    known: str | None = None  # why it comes through
-    always: bool = False  # also where a control group counts memory
 
 
 _WAIT = "\nimport time\nprint('parked', flush=True); time.sleep(1.5)\n"
-_NOT_COUNTED = "known: without a control group it is in nobody's memory that is looked at"
-_IN_FLIGHT = "known: a deleted file on its way through a socket is in nobody's descriptors"
 
 PARKED = {
     "system v segments": Parked(
         "import ctypes\nl = ctypes.CDLL(None); l.shmat.restype = ctypes.c_void_p\nfor _ in range(6):\n"
         " s = l.shmget(0, 32 << 20, 0o1600); a = l.shmat(s, None, 0); ctypes.memset(a, 1, 32 << 20); l.shmdt(ctypes.c_void_p(a))" + _WAIT,
-        "memory", _NOT_COUNTED,
+        "memory",
     ),
     "memfds on their way": Parked(
         "import os, socket\na, b = socket.socketpair()\nfor _ in range(6):\n fd = os.memfd_create('x')\n"
         " for _ in range(32): os.write(fd, bytes(1 << 20))\n socket.send_fds(a, [b'x'], [fd]); os.close(fd)" + _WAIT,
-        "memory", _NOT_COUNTED,
+        "memory",
     ),
     "deleted files on their way": Parked(
         "import os, socket\na, b = socket.socketpair()\nfor n in range(6):\n fd = os.open(f'f{n}', os.O_CREAT | os.O_RDWR); os.unlink(f'f{n}')\n"
         " socket.send_fds(a, [b'x'], [fd])\n for _ in range(32): os.write(fd, os.urandom(1 << 20))\n os.close(fd)" + _WAIT,
-        "disk", _IN_FLIGHT, always=True,
+        "disk",
     ),
     "deleted files that are mapped": Parked(
         "import mmap, os\nk = []\nfor n in range(6):\n fd = os.open(f'f{n}', os.O_CREAT | os.O_RDWR); os.unlink(f'f{n}')\n"

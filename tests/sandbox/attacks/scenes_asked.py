@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import subprocess
@@ -13,12 +12,14 @@ from pathlib import Path
 from attacks.scenes_kit import box as _box
 from attacks.scenes_kit import gone as _gone
 from attacks.scenes_kit import python as _python
+from attacks.scenes_kit import refused as _refused
 from attacks.scenes_kit import workspace as _workspace
 from attacks.yard import PYTHON, Yard
 
 from rsi.errors import RSIError
 from rsi.sandbox import Limits
-from rsi.sandbox.watch import Cgroup
+from rsi.sandbox.model import Command
+from rsi.sandbox.overlay import OverlayBackend
 
 _AGAINST_INIT = """
 import os, resource, signal
@@ -105,17 +106,19 @@ def services_in_a_readable_folder(yard: Yard, folder: Path) -> dict[str, object]
 
 
 def the_store_as_readable(yard: Yard, folder: Path) -> dict[str, object]:
-    """Somebody shows the folder that all stores are in."""
-    state = Path(os.environ["XDG_STATE_HOME"])
+    """Somebody shows the folder that all stores are in: refused; and covered, if a back end is asked directly."""
+    state, place = Path(os.environ["XDG_STATE_HOME"]), _workspace(folder)
+    stores = state / "rsi" / "sandbox"
     os.environ["RSI_SANDBOX_STORE"] = str(folder / "elsewhere")
     try:
-        box = _box(_workspace(folder), readable=[state])
-    except RSIError as error:
-        return {"refused": str(error), "seen": []}
+        refused = _refused(_box, place, readable=[state])
+        box = OverlayBackend().open(place, readable=(state,))
+        look = Command(argv=("find", str(stores), "-mindepth", "1"), env={"PATH": "/usr/bin:/bin"})
+        covered = box.run(look).stdout.split()
+        box.close()
     finally:
         del os.environ["RSI_SANDBOX_STORE"]
-    with box:
-        return {"refused": None, "seen": box.exec(["find", str(state)]).stdout.split()}
+    return {"refused": refused, "covered": covered, "control": len(list(stores.rglob("*")))}
 
 
 def parked(yard: Yard, folder: Path, *, code: str, limit: str) -> dict[str, object]:
@@ -124,9 +127,7 @@ def parked(yard: Yard, folder: Path, *, code: str, limit: str) -> dict[str, obje
     with _box(_workspace(folder)) as box:
         limits = Limits(wall_s=15, memory=room) if limit == "memory" else Limits(wall_s=15, disk=room, memory=None)
         ended = _python(box, code, limits=limits)
-    with Cgroup.make(limits) or contextlib.nullcontext() as group:
-        counted = group is not None
-    return {"killed_by": ended.killed_by, "said": ended.stdout, "err": ended.stderr[-500:], "counted": counted}
+    return {"killed_by": ended.killed_by, "said": ended.stdout, "err": ended.stderr[-500:]}
 
 
 def bomb(yard: Yard, folder: Path, *, command: list[str], limits: dict, mark: str) -> dict[str, object]:

@@ -28,7 +28,6 @@ _PTRACE_TRACEME = 0
 _TIOCSTI, _TIOCSCTTY = 0x5412, 0x540E
 _AT_FDCWD = -100
 _OPEN_TREE_CLONE = 1 | 0x8000  # AT_RECURSIVE: a namespace of less right may not split what it was given
-_SESSION_KEYRING = -3
 #: Set-uid programs that do nothing when asked for their version.
 _SET_UID = ("/usr/bin/mount", "/bin/mount", "/usr/bin/umount", "/usr/bin/fusermount3", "/usr/bin/su")
 _NOBODY = 65534
