@@ -193,7 +193,8 @@ def running(marker: str) -> list[int]:
 
 
 def test_cpu_time_of_all_children_together_is_ended() -> None:
-    result = run("(while :; do :; done) & while :; do :; done", limits=Limits(cpu_s=0.2, wall_s=60))
+    bounded = "ulimit -t 20; (while :; do :; done) & while :; do :; done"  # this Victim leaves the first one behind
+    result = run(bounded, limits=Limits(cpu_s=0.2, wall_s=60))
     assert result.killed_by == "cpu"
 
 
