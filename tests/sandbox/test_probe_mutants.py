@@ -28,7 +28,6 @@ class Falls(NamedTuple):
     may: set[str] = frozenset()
 
 
-NONE: set[str] = set()
 #: protections left out → the flags that depend on them.
 FALLS = {
     "seccomp": Falls({"privileges", *(["network"] if VSOCK else [])}),  # no namespace hides a vsock

@@ -19,7 +19,7 @@ from rsi.sandbox.launch import Ended
 from rsi.sandbox.model import Command, ExecResult, Limits, MiB
 from rsi.sandbox.watch import NPROC_SLACK, Usage, rlimits, supervise, tree
 from rsi.sandbox.watch.gauges import LATEST_S, Processes, View
-from rsi.sandbox.watch.streams import Kept
+from rsi.sandbox.watch.streams import Kept, Streams
 
 SPARE = Limits(wall_s=60)
 
@@ -190,6 +190,19 @@ def running(marker: str) -> list[int]:
         except OSError:
             continue
     return found
+
+
+def test_a_descriptor_that_has_the_number_of_a_closed_one_is_another() -> None:
+    """With no input its pipe is closed at once, and the pidfd of the command may get the number."""
+    with Streams(b"", 100) as streams:
+        streams.started()
+        pidfd = os.pidfd_open(os.getpid())
+        taken = os.dup2(pidfd, streams._in)
+        try:
+            streams.ready(taken)
+        finally:
+            os.close(taken)
+            os.close(pidfd)
 
 
 def test_cpu_time_of_all_children_together_is_ended() -> None:

@@ -101,6 +101,8 @@ class Streams:
 
     def ready(self, fd: int) -> None:
         """Move bytes for one descriptor that `poll` reported; another's is ignored."""
+        if fd not in self._open:  # the number of one that was closed is given to the next that is opened: not ours
+            return
         if fd == self._in:
             self._feed()
         elif fd in self._kept and not self._read(fd, CHUNK):
