@@ -46,6 +46,8 @@ class Yard:
         self.home = Path.home()
         self._boxes: dict[str, Sandbox] = {}
         self._heard: list[str] = []
+        self._hearing = threading.Condition()
+        self._servers: list[tuple[int, int, object]] = []
         self._names = {run: f"rsi-attack-{run}-{secrets.token_hex(6)}" for run in RUNS}
         self._keys = {run: secrets.randbelow(1 << 30) + 2 for run in RUNS}
         self._plant()
@@ -120,12 +122,13 @@ class Yard:
         if kind == socket.SOCK_STREAM:
             server.listen(64)
         threading.Thread(target=self._hear, args=(server, kind), daemon=True).start()
+        self._servers.append((family, kind, server.getsockname()))
         return server.getsockname()
 
     def _hear(self, server: socket.socket, kind: int) -> None:
         while True:
             if kind == socket.SOCK_DGRAM:
-                self._heard.append(server.recv(100).decode("latin-1"))
+                self._note(server.recv(100).decode("latin-1"))
                 continue
             channel, _ = server.accept()
             with channel:
@@ -133,7 +136,26 @@ class Yard:
                 said = ""
                 with contextlib.suppress(OSError):
                     said = channel.recv(100).decode("latin-1")
-                self._heard.append(said or "somebody\n")
+                self._note(said or "somebody\n")
+
+    def _note(self, said: str) -> None:
+        with self._hearing:
+            self._heard.append(said)
+            self._hearing.notify_all()
+
+    def _hear_out(self) -> None:
+        """Every listener takes one after the other: when it has heard our mark, it has heard what was said before."""
+        for family, kind, address in self._servers:
+            mark = f"mark {secrets.token_hex(8)}\n"
+            with socket.socket(family, kind) as channel:
+                try:
+                    channel.connect(address)
+                    channel.send(mark.encode())
+                except OSError:  # an attack that had its way has taken its path away
+                    continue
+                with self._hearing:
+                    assert self._hearing.wait_for(lambda mark=mark: mark in self._heard, 20), address
+                    self._heard.remove(mark)
 
     def _share(self) -> None:
         """Shared memory of the host: System V, /dev/shm, a message queue."""
@@ -222,6 +244,7 @@ class Yard:
 
     def state(self, run: str) -> dict:
         """Everything that an attack could have changed for this run."""
+        self._hear_out()
         victim = self.victims[run]
         names = {name for name in os.listdir("/dev/shm") if self._names[run] in name and name != self.shm_name}
         return {
