@@ -21,7 +21,9 @@ class Run:
         unit: of a canary; default session, else id.
         client_id: whose it is; empty for a run of another process.
 
-    `owned` says whether somebody outside already repeats calls: then inner enforcers only observe.
+    `owned` says whether somebody outside already repeats calls: then inner enforcers only observe. `over` is set by
+    whoever cannot promise to leave in the context in which he entered (a framework's callbacks): nothing new begins
+    inside a run that is over. `version` is the policy's under which something inside last acted.
     """
 
     __slots__ = (
@@ -30,12 +32,14 @@ class Run:
         "_root",
         "client_id",
         "id",
+        "over",
         "owned",
         "session",
         "slots",
         "task",
         "unit",
         "user",
+        "version",
     )
 
     def __init__(
@@ -60,6 +64,8 @@ class Run:
         self.unit: str = (unit or session or id) if outer is None else outer.unit
         self.owned: bool = False if outer is None else outer.owned
         self.slots: frozenset[int] = _NO_SLOTS if outer is None else outer.slots
+        self.over = False
+        self.version: int | None = None
         self._entered: dict[str, FixRef] | None = None
         self._held: dict[tuple[str, str], FixRef] | None = None
 
@@ -111,7 +117,13 @@ class Run:
 
 _CURRENT: Final[ContextVar[Run | None]] = ContextVar("rsi_run", default=None)
 
-current_run: Final = _CURRENT.get
+
+def current_run() -> Run | None:
+    """The innermost run that is open in this context."""
+    run = _CURRENT.get()
+    if run is None or not (run.over or run.root.over):
+        return run
+    return None if run.root.over else run.root
 
 
 #: Make a run (or `None`) the open one in this context; give the token to `leave_run`.

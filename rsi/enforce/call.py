@@ -63,6 +63,7 @@ class Call:
         self.kwargs = kwargs
         if state.enforces and not run.owned:  # an outer enforcer owns the tries: then this one observes
             self._plan, self._version = state.plan(run)
+            run.root.version = self._version
             if state.recalls:
                 run.owned = True
                 state.budget.call(began)
@@ -79,6 +80,11 @@ class Call:
     def plain(self) -> bool:
         """Whether there is nothing to enforce."""
         return self._plan is None
+
+    @property
+    def attempt(self) -> int:
+        """The number of the try under way, 1 for the first."""
+        return self._attempt
 
     @property
     def timeout_s(self) -> float | None:
@@ -152,6 +158,12 @@ class Call:
         if wait is None:
             self._end("failed", facts)
             return None
+        if self._state.options.reports:
+            self._say_tried(facts)
+        self._attempt += 1
+        return wait
+
+    def _say_tried(self, facts: ErrorFacts) -> None:
         state, now = self._state, clock.monotonic()
         state.client.put(
             tried(
@@ -164,8 +176,6 @@ class Call:
                 version=self._version,
             )
         )
-        self._attempt += 1
-        return wait
 
     def _next(self, plan: Plan, facts: ErrorFacts, error: BaseException, *, final: bool) -> float | None:
         category = category_of(facts, self._state.options.provider, self._state.client.tally)
@@ -247,6 +257,8 @@ class Call:
     def _end(self, status: Status, facts: ErrorFacts | None = None) -> None:
         state = self._state
         options = state.options
+        if not options.reports:
+            return
         item = ended(
             self._run,
             self._outer,

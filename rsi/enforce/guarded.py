@@ -26,12 +26,22 @@ class Guarded:
         client = self.options.client or default_client()
         if not client.enabled:
             return None
+        outer = current_run()
+        return self._call(client, outer, self._run(client, outer, args, kwargs), args, kwargs)
+
+    def begin_in(self, run: Run, outer: Run | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
+        """The same in a run that somebody else has made."""
+        client = self.options.client or default_client()
+        return self._call(client, outer, run, args, kwargs) if client.enabled else None
+
+    def _call(
+        self, client: Client, outer: Run | None, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Call | None:
         state = self._state
         if state is None or state.client is not client or state.client_id != client.id:
             state = self._state = self._attach(client)
-        outer = current_run()
         try:
-            return Call(state, outer, self._run(client, outer, args, kwargs), args, kwargs)
+            return Call(state, outer, run, args, kwargs)
         except Exception as error:  # noqa: BLE001 - the border into the host: a broken policy must not break its call
             client.tally.count("guard_errors")
             client.tally.say_once(f"{self.options.task}: called without rsi: {type(error).__name__}: {error}")

@@ -40,6 +40,7 @@ class Options:
         provider: str | None,
         model: str | None,
         client: Client | None,
+        reports: bool = True,
     ) -> None:
         self.function = function
         self.task = mask_task(task)  # as the daemon will know it
@@ -58,6 +59,8 @@ class Options:
         self.model = model
         self.provider = provider
         self.client = client
+        self.reports = reports
+        """`False` where a framework's observer reports the same calls."""
 
     def enforces(self, *, idempotent: bool) -> frozenset[str]:
         """The knobs that this guard can really act on; nothing else is offered to the daemon."""

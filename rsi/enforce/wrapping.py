@@ -30,7 +30,7 @@ def guard_sync(guarded: Guarded) -> Callable[..., Any]:
                     if call.plain:
                         result = function(*args, **kwargs)
                     else:
-                        with _slot(call, call.admit()):
+                        with slot(call, call.admit()):
                             result = call.target(*call.args, **call.kwargs)
                 except BaseException as error:
                     wait = call.failed(error)
@@ -94,7 +94,7 @@ async def apause(call: Call, wait: float) -> None:
 
 
 async def _try(call: Call) -> Any:
-    async with _async_slot(call, call.admit()):
+    async with aslot(call, call.admit()):
         result = call.target(*call.args, **call.kwargs)
         if not inspect.isawaitable(result):  # a fallback may be an ordinary function
             return result
@@ -112,7 +112,8 @@ async def _timed(call: Call, result: Awaitable[Any], seconds: float) -> Any:
 
 
 @contextlib.contextmanager
-def _slot(call: Call, limit: int | None) -> Iterator[None]:
+def slot(call: Call, limit: int | None) -> Iterator[None]:
+    """Hold one of `limit` places for a try."""
     if limit is None:
         yield
         return
@@ -127,7 +128,8 @@ def _slot(call: Call, limit: int | None) -> Iterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def _async_slot(call: Call, limit: int | None) -> AsyncIterator[None]:
+async def aslot(call: Call, limit: int | None) -> AsyncIterator[None]:
+    """The same in a task."""
     if limit is None:
         yield
         return
