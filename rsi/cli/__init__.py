@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "classify": "rsi.cli.classify:classify",
     "rules": "rsi.cli.rules:rules",
     "sandbox": "rsi.cli.sandbox:sandbox",
+    "run": "rsi.cli.run:run",
     "doctor": "rsi.cli.maintain:doctor",
     "prune": "rsi.cli.maintain:prune",
 }
