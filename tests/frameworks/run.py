@@ -69,7 +69,7 @@ def test(name: str, age: str, built: Path, more: list[str]) -> int:
     env = {key: value for key, value in os.environ.items() if not key.startswith(("RSI_", "PYTHON"))}
     env |= {
         "RSI_FRAMEWORK_AGE": age,
-        "RSI_DAEMON_PYTHON": sys.executable,
+        "RSI_DAEMON_PYTHON": os.environ.get("RSI_DAEMON_PYTHON", sys.executable),
         "PATH": f"{python.parent}{os.pathsep}{env['PATH']}",
     }
     print(f"== {name}, {age} versions", flush=True)
