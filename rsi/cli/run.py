@@ -26,7 +26,7 @@ def run(place: Place, source: str | None, command: tuple[str, ...]) -> None:
     are hooked, too. Exits with the command's status, 125 if it never ran.
 
     \b
-    Examples:
+    Example:
       rsi run -- python app.py
       rsi run --source shop-bot -- crewai run
     """

@@ -24,6 +24,8 @@ from rsi.policy import mask_task
 MAX_OPEN: Final = 10_000
 #: Errors of one chain that are looked at.
 MAX_CHAIN: Final = 100
+#: Errors of children that are remembered beside the last: branches that run side by side fail side by side.
+MAX_SIBLINGS: Final = 15
 _MS: Final = 1000.0
 
 
@@ -33,7 +35,7 @@ class _Open:
     __slots__ = (
         "alone",
         "began",
-        "error",
+        "errors",
         "failures",
         "fields",
         "kind",
@@ -53,8 +55,8 @@ class _Open:
         self.kind: Kind = kind
         self.alone, self.quiet = alone, quiet
         self.began = clock.monotonic()
-        self.error: BaseException | None = None
-        """What ended the last child that failed: if it ends this one, too, it did not begin here."""
+        self.errors: tuple[BaseException, ...] = ()
+        """What ended the last children that failed: if it ends this one, too, it did not begin here."""
         self.failures: dict[str, tuple[int, float]] = {}
         """By task of a child: how many failed one after the other, and when the last of them ended."""
         self.fields: dict[str, Any] = {}
@@ -77,6 +79,7 @@ class Watched:
         self._client = client
         self._max_open = max_open
         self._open: dict[Any, _Open] = {}
+        self._by_run: dict[str, _Open] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -135,15 +138,18 @@ class Watched:
             return known.run
         around = self._open.get(parent) if parent is not None else None
         outer = around.run if around is not None else current_run()
+        if around is None and outer is not None:
+            around = self._by_run.get(outer.id)  # ours, though the framework did not say so
         run = Run(client.new_id(), mask_task(task), session=session, user=user, outer=outer, client_id=client.id)
         opened = _Open(run, outer, around, kind=kind, alone=alone, quiet=quiet)
         opened.fields.update(fields)
         if enter:
             opened.token = enter_run(run)
         with self._lock:
-            self._open[key] = opened
+            self._open[key] = self._by_run[run.id] = opened
             forgotten = self._open.pop(next(iter(self._open))) if len(self._open) > self._max_open else None
         if forgotten is not None:
+            self._by_run.pop(forgotten.run.id, None)
             forgotten.run.over = True
             client.tally.count("runs_forgotten")
         return run
@@ -171,11 +177,36 @@ class Watched:
     ) -> None:
         """Something failed inside the open run `key` that the framework never began: a tool that does not exist."""
         around = self._open.get(key)
-        if around is None:
-            return
+        if around is not None:
+            self._fail(around.run, around, task, error, kind=kind, fields=fields)
+
+    def failed_inside_run(
+        self,
+        run: Run,
+        task: str,
+        error: BaseException | ErrorFacts,
+        *,
+        kind: Kind = "tool",
+        **fields: Unpack[StepFields],
+    ) -> None:
+        """The same inside a run that is known as such."""
+        self._fail(run, self._by_run.get(run.id), task, error, kind=kind, fields=fields)
+
+    def _fail(
+        self,
+        outer: Run,
+        around: _Open | None,
+        task: str,
+        error: BaseException | ErrorFacts,
+        *,
+        kind: Kind,
+        fields: StepFields,
+    ) -> None:
         client = self.client
-        run = Run(client.new_id(), mask_task(task), outer=around.run, client_id=client.id)
-        opened = _Open(run, around.run, around, kind=kind, alone=False, quiet=False)
+        if not client.enabled:
+            return
+        run = Run(client.new_id(), mask_task(task), outer=outer, client_id=client.id)
+        opened = _Open(run, outer, around, kind=kind, alone=False, quiet=False)
         opened.fields.update(fields)
         self._report(opened, "failed", error if isinstance(error, ErrorFacts) else facts_of(error))
 
@@ -185,6 +216,7 @@ class Watched:
         error: BaseException | ErrorFacts | None = None,
         *,
         status: Status | None = None,
+        ms: float | None = None,
         **fields: Unpack[StepFields],
     ) -> None:
         """A run ended. An id that is not open changes nothing, so that nothing is reported twice.
@@ -193,16 +225,20 @@ class Watched:
             key: as in `begin`.
             error: what it ended with. Control flow and cancelling are recognised and are no failure.
             status: instead of what `error` says.
+            ms: how long it took, if it is told later than it ended.
             **fields: other fields of its outcome.
         """
         with self._lock:
             opened = self._open.pop(key, None)
         if opened is None:
             return
+        self._by_run.pop(opened.run.id, None)
         opened.run.over = True
         if opened.token is not None:
             leave_run(opened.token)
         opened.fields.update(fields)
+        if ms is not None:
+            opened.fields["duration_ms"] = ms
         self._close(opened, error, status)
 
     def _close(self, opened: _Open, error: BaseException | ErrorFacts | None, status: Status | None) -> None:
@@ -220,12 +256,16 @@ class Watched:
         if status != "failed":
             if not opened.quiet or opened.outer is None:
                 self._report(opened, status, None)
+            else:
+                _count(opened, status)
             return
-        began_here = not _came_from_inside(raised, opened.error)
-        if opened.parent is not None:
-            opened.parent.error = raised if raised is not None else opened.parent.error
+        began_here = not _came_from_inside(raised, opened.errors)
+        if opened.parent is not None and raised is not None:
+            opened.parent.errors = (*opened.parent.errors[-MAX_SIBLINGS:], raised)
         if began_here or opened.outer is None or opened.parent is None:
             self._report(opened, status, facts_of(error) if isinstance(error, BaseException) else error)
+        else:
+            _count(opened, status)
 
     def _report(self, opened: _Open, status: Status, facts: ErrorFacts | None) -> None:
         client, run = self.client, opened.run
@@ -241,7 +281,8 @@ class Watched:
         )
         if opened.outer is None and opened.alone:
             item.kind = opened.kind
-        attempt = _attempt(opened, status)
+        attempt = _attempt(opened)
+        _count(opened, status)
         if attempt > 1:
             item.attempt = attempt
         client.put(with_fields(item, opened.fields))
@@ -254,15 +295,15 @@ def _pause(opened: _Open | None) -> None:
         opened = opened.parent
 
 
-def _came_from_inside(error: BaseException | None, inner: BaseException | None) -> bool:
+def _came_from_inside(error: BaseException | None, inner: tuple[BaseException, ...]) -> bool:
     """Whether a run ended with what had ended one of its children: the same object, wrapped, or in a group."""
-    if error is None or inner is None:
+    if error is None or not inner:
         return False
     seen: set[int] = set()
     todo: list[BaseException | None] = [error]
     while todo and len(seen) < MAX_CHAIN:
         this = todo.pop()
-        if this is inner:
+        if any(_same(this, one) for one in inner):
             return True
         if this is None or id(this) in seen:
             continue
@@ -272,15 +313,34 @@ def _came_from_inside(error: BaseException | None, inner: BaseException | None) 
     return False
 
 
-def _attempt(opened: _Open, status: Status) -> int:
-    """Which try this was: one more than the failed ones of the same task that had ended when it began."""
+def _same(error: BaseException | None, inner: BaseException) -> bool:
+    """The same object; asyncio makes a new TimeoutError, with nothing that points to the old, of one from a thread."""
+    return error is inner or (type(error) is type(inner) is TimeoutError and error.args == inner.args)
+
+
+def _attempt(opened: _Open) -> int:
+    """Which try this was: one more than the failed ones of the same task that had ended when it began.
+
+    A run inside one of the same task is the same try, seen from closer by.
+    """
+    while opened.parent is not None and opened.parent.run.task == opened.run.task and opened.parent.parent is not None:
+        opened = opened.parent
+    return _failed_before(opened) + 1
+
+
+def _failed_before(opened: _Open) -> int:
     if opened.parent is None:
-        return 1
-    failures, task = opened.parent.failures, opened.run.task
-    failed, when = failures.get(task, (0, 0.0))
-    before = failed if failed and opened.began >= when else 0
+        return 0
+    failed, when = opened.parent.failures.get(opened.run.task, (0, 0.0))
+    return failed if failed and opened.began >= when else 0
+
+
+def _count(opened: _Open, status: Status) -> None:
+    """Let the run around know how this try ended, whether it is reported or not."""
+    if opened.parent is None:
+        return
+    before = _failed_before(opened)
     if status == "failed":
-        failures[task] = (before + 1, clock.monotonic())
+        opened.parent.failures[opened.run.task] = (before + 1, clock.monotonic())
     elif before:
-        del failures[task]
-    return before + 1
+        del opened.parent.failures[opened.run.task]

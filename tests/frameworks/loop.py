@@ -20,7 +20,7 @@ from provider import Answer, Provider
 THREADS = 8
 #: The share of units whose first call is refused.
 FAILING = 0.3
-PATIENCE_S = 100.0
+PATIENCE_S = 240.0
 DECIDED = {"verified", "worse", "no_difference"}
 
 
@@ -88,9 +88,9 @@ class RealLoop:
         return done.stdout
 
     def fix(self) -> dict[str, Any]:
-        """The retry fix, or nothing yet."""
+        """The retry fix that went live, or nothing yet."""
         fixes = [fix for fix in self.get("/v1/fixes")["fixes"] if fix["rule"] == "retry-transient"]
-        return fixes[0] if fixes else {}
+        return next((fix for fix in fixes if fix["state"] not in ("proposed", "checking")), {})
 
     def run(self, work: Callable[[str], Any]) -> dict[str, Any]:
         """Let agents work until the fix has its verdict; the fix. `work(text)` is one task; what it raises is its failure."""
@@ -126,9 +126,15 @@ class RealLoop:
             if found:
                 return found
             time.sleep(0.1)
-        raise AssertionError(
-            f"{why} did not come; {json.dumps(self.get('/v1/fixes'))[:2000]}\n{self._log.read_text()[-3000:]}"
-        )
+        raise AssertionError(f"{why} did not come: {self._story()}\n{self._log.read_text()[-3000:]}")
+
+    def _story(self) -> str:
+        """What became of each fix, for a failure's message."""
+        told = [
+            f"{fix['id']} {fix['rule']} of {fix['task']}: {fix['state']} {fix['verdict']}"
+            for fix in self.get("/v1/fixes")["fixes"]
+        ]
+        return "; ".join(told) or "no fix"
 
     def roll_back(self, fix: str, work: Callable[[str], Any]) -> None:
         """Take the fix back and work on until a refused unit is asked for only once: no restart, one poll."""

@@ -45,6 +45,7 @@ class Provider:
         class Server(ThreadingHTTPServer):
             daemon_threads = True
             block_on_close = False
+            request_queue_size = 128  # agents that begin together are part of the tests, too
 
             def handle_error(self, request: Any, client_address: Any) -> None:
                 pass  # a client that goes away is part of the tests
