@@ -31,6 +31,7 @@ from rsi.config import CONFIG_FILE, DEFAULT_HOST, Config, Home
 from rsi.errors import ConfigError, RSIError
 from rsi.model import Intake
 from rsi.pipeline import CycleReport, Pipeline
+from rsi.sandbox.merge import recover_home
 from rsi.store import Store, retention
 from rsi.store.lock import HomeLock
 from rsi.web.app import create_app
@@ -42,6 +43,8 @@ log = logging.getLogger("rsi.daemon")
 BUILT_IN_INTAKES: Final = {
     "inbox": "rsi_adapters.inbox:InboxIntake",
     "webhook": "rsi_adapters.webhook:WebhookIntake",
+    "otel": "rsi_adapters.otel:OtelIntake",
+    "claude-code": "rsi_adapters.claude_code.intake:ClaudeCodeIntake",
 }
 #: How long open requests may finish after SIGTERM; long polls and streams are told to end at once.
 GRACE_S: Final = 3
@@ -152,6 +155,7 @@ class Daemon:
                 stack.callback(self.worker.close)
             self.pipeline = Pipeline(home, config, self.store, worker=self.worker)
             self.intakes, self.troubles = load_intakes(home, config)
+            self.troubles += recover_home(home.path)
             self._stack = stack.pop_all()
 
     def _worker(self, *, once: bool) -> Worker | None:

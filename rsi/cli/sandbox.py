@@ -8,15 +8,17 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import UnsupportedOperation
 from pathlib import Path
 from types import FrameType
 from typing import Any, BinaryIO, Final, NoReturn
 
 import click
 
-from rsi.cli.options import as_json, harmless, print_json, styled
+from rsi.cli.options import as_json, harmless, print_json
 from rsi.cli.sandbox_doctor import doctor
-from rsi.errors import IsolationError, NotFoundError, RSIError, SandboxError, TooLargeError
+from rsi.cli.sandbox_undo import recovered, text_of, undo
+from rsi.errors import IsolationError, RSIError, SandboxError
 from rsi.sandbox.choose import AUTO, KNOWN
 from rsi.sandbox.merge import Fingerprint, UndoLog, apply, fingerprint, undo_folder
 from rsi.sandbox.model import FOR_FIXES, Change, ExecResult, GiB, Isolation, Limits, MiB
@@ -29,8 +31,8 @@ NEVER_RAN: Final = 125
 REFUSED: Final = 1
 NONE: Final = "none"
 FLAGS: Final = Isolation.__struct_fields__
-#: Standard input is handed over whole.
-MAX_INPUT: Final = 64 * MiB
+#: Who ends now waits so long until what the view left is deleted; the next `run` goes on with what is not.
+DRAIN_S: Final = 2.0
 #: All that a command may print; it is printed whole.
 MAX_OUTPUT: Final = 64 * MiB
 #: A terminal shows this much of a patch, about a thousand lines; `--diff` shows all of it.
@@ -72,6 +74,7 @@ def sandbox() -> None:
 
 
 sandbox.add_command(doctor)
+sandbox.add_command(undo)
 
 
 @sandbox.command(cls=_Runs, context_settings={"allow_interspersed_args": False})
@@ -106,28 +109,38 @@ def run(workspace: Path, as_json: bool, command: tuple[str, ...], **asked: Any) 
     """Run COMMAND on a view of a folder; without --write-back nothing in the folder changes.
 
     Exits with the command's status (128 + signal if a limit ended it), 125 if it never ran, 1 if it could not be
-    written back. Standard input is passed through unless it is a terminal.
+    written back. Standard input is passed through as it comes, unless it is a terminal. A write-back that was killed
+    half way is taken back first.
 
     \b
     Example:
       rsi sandbox run -- pytest -q
       rsi sandbox run --write-back --timeout 60 -- ruff check --fix .
     """
+    written_back = bool(asked["write_back"])
     try:
+        recovered(workspace, strict=written_back)
+        if written_back:
+            undo_folder(None, workspace)  # there must be a place for it before anything runs
         view = Sandbox.create(workspace, backend=asked["backend"], require=_required(asked["require"]))
     except (RSIError, OSError) as error:
         _never_ran(error)
     with view, _ending_cleanly():
-        before = fingerprint(view.workspace) if asked["write_back"] else None
         try:
-            result = view.exec(list(command), input=_input(), limits=_limits(as_json=as_json, **asked))
+            before = fingerprint(view.workspace) if written_back else None
+            result = view.exec(list(command), limits=_limits(as_json=as_json, **asked), **_input())
         except (RSIError, OSError) as error:
             _never_ran(error)
-        changes = view.diff()
-        if not as_json:
-            _print_output(result)
-            _print_changes(changes, whole=asked["diff"])
-        status, log = _write_back(view, result, changes, before, links=asked["allow_links"])
+        try:
+            changes = view.diff()
+            if not as_json:
+                _print_output(result)
+                _print_changes(changes, whole=asked["diff"])
+            status, log = _write_back(view, result, changes, before, links=asked["allow_links"])
+        except OSError as error:
+            click.echo(f"rsi: what changed cannot be shown: {harmless(error)}", err=True)
+            raise click.exceptions.Exit(REFUSED) from error
+    view.destroy(wait_s=DRAIN_S)
     if as_json:
         print_json(_document(view, result, changes, log))
     click.get_current_context().exit(status)
@@ -144,14 +157,14 @@ def _limits(*, timeout: float, memory: int, disk: int, processes: int, as_json: 
     return Limits(wall_s=timeout, memory=memory, disk=disk, processes=processes, output=MAX_OUTPUT, keep=keep)
 
 
-def _input() -> bytes:
+def _input() -> dict[str, Any]:
     """Standard input, unless a person sits at it."""
-    if sys.stdin is None or sys.stdin.isatty():
-        return b""
-    found = sys.stdin.buffer.read(MAX_INPUT + 1)
-    if len(found) > MAX_INPUT:
-        raise TooLargeError(f"stdin: more than {MAX_INPUT // MiB} MiB; put it into a file of the workspace")
-    return found
+    if sys.stdin is None or sys.stdin.closed or sys.stdin.isatty():
+        return {}
+    try:
+        return {"stdin": sys.stdin.fileno()}
+    except UnsupportedOperation:  # no descriptor is behind it: all that there is of it is there
+        return {"input": sys.stdin.buffer.read()}
 
 
 @contextmanager
@@ -229,8 +242,13 @@ def _write_back(
         why = "nothing changed" if result.ok else f"the command ended with {result.returncode}"
         click.echo(f"rsi: nothing was written back: {why}", err=True)
         return result.returncode, None
+
+    def begun(log: UndoLog) -> None:
+        text = f"rsi: writing {len(changes)} back; to undo, also if this is killed: rsi sandbox undo {log.id}"
+        click.echo(text, err=True)
+
     try:
-        log = apply(changes, view.workspace, expect=before, allow_links=links)
+        log = apply(changes, view.workspace, expect=before, allow_links=links, begun=begun)
     except (SandboxError, OSError) as error:
         click.echo(f"rsi: {harmless(error)}", err=True)
         return REFUSED, None
@@ -255,39 +273,6 @@ def _document(view: Sandbox, result: ExecResult, changes: list[Change], log: Und
         "backend": view.backend,
         "isolation": view.capabilities(),
         **{name: getattr(result, name) for name in plain},
-        "changes": [{"path": _text(change.path), "change": change.letter} for change in changes],
+        "changes": [{"path": text_of(change.path), "change": change.letter} for change in changes],
         "undo": log.id if log is not None else None,
     }
-
-
-def _text(path: str) -> str:
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-@sandbox.command()
-@click.argument("undo_id", metavar="ID")
-@click.option("--force", is_flag=True, help="Also over what was changed since.")
-@as_json
-def undo(undo_id: str, force: bool, as_json: bool) -> None:
-    """Take back what `run --write-back` wrote: bytes, modes, what was not there.
-
-    \b
-    Example:
-      rsi sandbox undo 5c0f1a2b3c4d5e6f
-    """
-    log = _log(undo_id)
-    log.undo(force=force)
-    if as_json:
-        print_json({"undo": log.id, "target": _text(str(log.target)), "paths": [_text(path) for path in log.paths]})
-        return
-    for path in log.paths:
-        click.echo(f"{styled('undone', fg='green')} {harmless(path)}")
-
-
-def _log(undo_id: str) -> UndoLog:
-    """By its id alone: logs lie in a folder for each target."""
-    every = undo_folder(None, Path("/")).parent
-    found = list(every.glob(f"*/{undo_id}")) if re.fullmatch(r"[0-9a-f]+", undo_id) else []
-    if not found:
-        raise NotFoundError(f"{undo_id}: there is no such undo log in {every}")
-    return UndoLog.load(found[0])

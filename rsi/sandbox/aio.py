@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import copy_context
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self, TypeVar, overload
@@ -98,10 +100,11 @@ class AsyncSandbox:
         env: Mapping[str, str] | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - the command's, which also ends when this is cancelled
         limits: Limits | None = None,
+        stdin: int | None = None,
     ) -> ExecResult:
         """See `Sandbox.exec`. Cancelled: the command and all it started are dead before `CancelledError` goes on."""
         return await self._in_turn(
-            lambda: self.sandbox.exec(cmd, input=input, cwd=cwd, env=env, timeout=timeout, limits=limits)
+            lambda: self.sandbox.exec(cmd, input=input, cwd=cwd, env=env, timeout=timeout, limits=limits, stdin=stdin)
         )
 
     @overload
@@ -149,13 +152,13 @@ class AsyncSandbox:
         """See `Sandbox.patch`."""
         return await self._in_turn(lambda: self.sandbox.patch(since, until, max_bytes=max_bytes, strict=strict))
 
-    async def destroy(self) -> None:
+    async def destroy(self, *, wait_s: float = 0.0) -> None:
         """See `Sandbox.destroy`; a running command is ended."""
-        await asyncio.to_thread(self.sandbox.destroy)
+        await asyncio.to_thread(self.sandbox.destroy, wait_s=wait_s)
 
     async def _in_turn(self, call: Callable[[], T]) -> T:
         async with self._turn:
-            work = asyncio.ensure_future(asyncio.to_thread(call))
+            work = _in_thread(call)
             try:
                 return await asyncio.shield(work)
             except asyncio.CancelledError:
@@ -173,11 +176,44 @@ class AsyncSandbox:
         work.exception()  # whatever it was: the caller has been cancelled
 
 
+def _in_thread(call: Callable[[], T]) -> asyncio.Future[T]:
+    """Run it in a thread. A future and no task: the end of the loop cancels all tasks, and the thread would go on."""
+    return asyncio.get_running_loop().run_in_executor(None, copy_context().run, call)
+
+
+class _Opening:
+    """A sandbox in the making that nobody may want any more when it is made."""
+
+    def __init__(self, make: Callable[[], Sandbox]) -> None:
+        self._make = make
+        self._made: Sandbox | None = None
+        self._wanted = True
+        self._turn = threading.Lock()
+
+    def run(self) -> Sandbox:
+        """In a thread."""
+        made = self._make()
+        with self._turn:
+            self._made = made
+            if not self._wanted:
+                made.destroy()
+        return made
+
+    def abandon(self) -> None:
+        """Whoever comes last, this or the thread, destroys it."""
+        with self._turn:
+            self._wanted = False
+            if self._made is not None:
+                self._made.destroy()
+
+
 async def _opened(make: Callable[[], Sandbox]) -> Sandbox:
     """Make it in a thread; when this is cancelled meanwhile, what was made is destroyed."""
-    work = asyncio.ensure_future(asyncio.to_thread(make))
+    opening = _Opening(make)
+    work = _in_thread(opening.run)
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
-        work.add_done_callback(lambda made: None if made.exception() else made.result().destroy())
+        opening.abandon()
+        work.add_done_callback(asyncio.Future.exception)  # looked at: nobody is left to tell
         raise

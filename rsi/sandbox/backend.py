@@ -73,3 +73,6 @@ class Backend(Protocol):
         Raises:
             SandboxError: no such workspace, or the back end is not available.
         """
+
+    def drain(self, timeout_s: float | None = None) -> bool:
+        """Wait until what its closed boxes left is deleted, for who ends soon; False when it took longer."""

@@ -1,10 +1,14 @@
-"""The command line of bubblewrap: everything that a command may see, and nothing else. Pure but for looking at links.
+"""The command line of bubblewrap: everything that a command may see, and nothing else.
+
+Pure but for looking for links, and for sockets and fifos, which are covered.
 
 A read-only bind of `/` would not do: it leaves every Unix socket of the host within reach.
 """
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -94,6 +98,24 @@ def _root(data: Mapping[str, int]) -> Iterator[str]:
     yield from ("--dev", "/dev", "--proc", "/proc")
 
 
+def _special(path: Path) -> Iterator[str]:
+    """Sockets and fifos that are there now: read-only does not stop who connects, or writes into one."""
+    if path.is_socket() or path.is_fifo():
+        yield str(path)
+    for folder, _, names in os.walk(path):
+        for name in names:
+            place = os.path.join(folder, name)  # noqa: PTH118 - thousands of them
+            if stat.S_IFMT(_mode(place)) in (stat.S_IFSOCK, stat.S_IFIFO):
+                yield place
+
+
+def _mode(path: str) -> int:
+    try:
+        return os.lstat(path).st_mode
+    except OSError:  # gone since it was listed
+        return 0
+
+
 def _memory(size: int | None) -> Iterator[str]:
     for name in ("/tmp", "/dev/shm", HOME):  # noqa: S108 - inside, each its own
         if size is not None:
@@ -104,6 +126,8 @@ def _memory(size: int | None) -> Iterator[str]:
 def _places(view: View) -> Iterator[str]:
     for path in view.readable:
         yield from ("--ro-bind", str(path), str(path))
+        for special in _special(path):
+            yield from ("--ro-bind", "/dev/null", special)
     yield from ("--bind", str(view.tree), str(view.workspace))
     for name in PROTECTED:
         if (view.tree / name).exists():

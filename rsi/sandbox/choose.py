@@ -10,6 +10,7 @@ from typing import Final
 from rsi.errors import InvalidInputError, IsolationError
 from rsi.sandbox.backend import Backend
 from rsi.sandbox.model import Isolation
+from rsi.sandbox.overlay.place import user_home
 
 AUTO: Final = "auto"
 #: Best first. Loaded when it is asked for: a machine without one need not import it.
@@ -30,7 +31,15 @@ class Chosen:
 
     @cached_property
     def isolation(self) -> Isolation:
-        """What held when it was attacked here."""
+        """What held when it was attacked here.
+
+        Raises:
+            IsolationError: this user has no home folder, so nobody can say that commands do not reach it.
+        """
+        if user_home() is None:
+            raise IsolationError(
+                f"what {self.backend.name} isolates cannot be found out: this user has no home folder; set HOME"
+            )
         from rsi.sandbox.probe import capabilities  # noqa: PLC0415 - only who asks pays for it
 
         return capabilities(self.backend)

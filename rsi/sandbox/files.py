@@ -5,12 +5,12 @@ The host never opens a path that something in the sandbox could have made a link
 
 from __future__ import annotations
 
-import os
 import posixpath
 from pathlib import Path
 from typing import Final
 
 from rsi.errors import InvalidInputError, SandboxError, TooLargeError
+from rsi.sandbox import given
 from rsi.sandbox.model import ExecResult, Limits, MiB
 
 #: Of one file; larger ones are for commands.
@@ -56,7 +56,7 @@ def place(path: str | Path, workspace: Path) -> str:
     Raises:
         InvalidInputError: no name of a file, or relative and outside.
     """
-    text = os.fspath(path)
+    text = given.path(path)
     if not text or "\0" in text:
         raise InvalidInputError(f"path: expected the name of a file, got {text!r}", field="path")
     inside = posixpath.relpath(posixpath.join(workspace, text), workspace)

@@ -42,6 +42,8 @@ _LAYER_OWNER: Final = (1_900_000_321, 1_900_000_321)
 _ATTEMPTS: Final = 2
 _LAUNCHER: Final = Path(__file__).with_name("launcher")
 _LONGEST: Final = 8192
+#: News that come with a descriptor.
+_WITH_DESCRIPTOR: Final = (b"started", b"segments")
 _KILLED: Final = 128 + signal.SIGKILL
 
 
@@ -63,7 +65,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     rlimits: dict[str, int] = {}  # RLIMIT_* → value
     cgroups: tuple[str, ...] = ()  # folders whose cgroup.procs the namespace's init joins before anything else
     #: For the mutation tests of the probes only: protections to leave out (`seccomp`, `network`, `pid`, `ipc`, `root`,
-    #: `read-only`, `dumpable`, `caps`, `idmap`, `clean-env`). `Sandbox` never sets it.
+    #: `read-only`, `dumpable`, `caps`, `idmap`, `clean-env`, `shown`). `Sandbox` never sets it.
     without: tuple[str, ...] = ()
 
 
@@ -176,13 +178,17 @@ class Zygote:
         """
         if not Path(order.store).is_relative_to(self._store):
             raise launch_error("order", errno.EINVAL, f"store {order.store}: is not below {self._store}")
-        message, text = _announcement(order), _memory(_encode(order))
+        message, data = _announcement(order), _encode(order)
         try:
-            for _ in range(_ATTEMPTS):
-                if child := self._attempt(message, [stdin_fd, stdout_fd, stderr_fd, text]):
-                    return child
-        finally:
-            os.close(text)
+            text = _memory(data)
+            try:
+                for _ in range(_ATTEMPTS):
+                    if child := self._attempt(message, [stdin_fd, stdout_fd, stderr_fd, text]):
+                        return child
+            finally:
+                os.close(text)
+        except OSError as error:
+            raise launch_error("start", error.errno or 0, "hand the order over") from error
         raise _failed(b"")
 
     def close(self) -> None:
@@ -236,10 +242,17 @@ class _Process:
                     pass_fds=[theirs.fileno()],
                     start_new_session=True,
                 )
-            except OSError as error:
+            except BaseException as error:
                 self._channel.close()
-                raise launch_error("start", error.errno or 0, f"{python}: cannot be run") from error
-        self._greet()
+                if isinstance(error, OSError):
+                    raise launch_error("start", error.errno or 0, f"{python}: cannot be run") from error
+                raise
+        try:
+            self._greet()
+        except BaseException:
+            self.popen.kill()
+            self.close()
+            raise
 
     def _greet(self) -> None:
         ready = _readable(self._channel, START_S) and _receive(self._channel)[0]
@@ -248,7 +261,6 @@ class _Process:
             if not ready:
                 self.popen.kill()
                 said = stderr.read().decode("utf-8", "replace").strip()
-                self.close()
                 raise launch_error("start", 0, f"the launcher's process ended before it began: {said[-2000:]}")
 
     def send(self, message: bytes, descriptors: list[int]) -> bool:
@@ -276,11 +288,6 @@ class _Started(NamedTuple):
     pidfd: int
     segments: int | None = None
 
-    def close(self) -> None:
-        for fd in (self.pidfd, self.segments):
-            if fd is not None:
-                os.close(fd)
-
 
 def _first_news(channel: socket.socket) -> Child | None:
     """The command after its execve; None if it is certain that nothing was begun.
@@ -288,6 +295,17 @@ def _first_news(channel: socket.socket) -> Child | None:
     Raises:
         LaunchError: it did not come so far.
     """
+    came: list[int] = []
+    try:
+        return _awaited(channel, came)
+    except BaseException:
+        for fd in came:
+            os.close(fd)
+        raise
+
+
+def _awaited(channel: socket.socket, came: list[int]) -> Child | None:
+    """The same; descriptors that came are in `came`."""
     deadline = clock.monotonic() + START_S
     started: _Started | None = None
     while True:
@@ -298,7 +316,10 @@ def _first_news(channel: socket.socket) -> Child | None:
             deadline = float("inf")
             continue
         message, descriptors = _receive(channel)
+        came += descriptors
         word = message.split()[0] if message else b"lost"
+        if word in _WITH_DESCRIPTOR and not descriptors:  # it was lost on the way (unix(7), MSG_CTRUNC)
+            raise launch_error("start", errno.EMFILE, "take over the process")
         if word == b"started":
             started = _Started(int(message.split()[1]), descriptors[0])
         elif word == b"segments" and started is not None:
@@ -308,8 +329,6 @@ def _first_news(channel: socket.socket) -> Child | None:
         elif not message and started is None:
             return None
         else:
-            if started is not None:
-                started.close()
             raise _failed(message)
 
 
@@ -347,8 +366,12 @@ def _encode(order: Order) -> bytes:
 
 def _memory(data: bytes) -> int:
     fd = os.memfd_create("rsi-order")
-    with open(fd, "wb", closefd=False) as file:
-        file.write(data)
+    try:
+        with open(fd, "wb", closefd=False) as file:
+            file.write(data)
+    except BaseException:
+        os.close(fd)
+        raise
     return fd
 
 

@@ -19,8 +19,12 @@ Killer = Literal["timeout", "cpu", "memory", "disk", "inodes", "output", "proces
 #: What a name in a tree can be; `other` is a device, a fifo or a socket, which are never merged back.
 Kind = Literal["file", "directory", "symlink", "other"]
 
-_Positive = Annotated[float, msgspec.Meta(gt=0)]
-_Count = Annotated[int, msgspec.Meta(ge=1)]
+#: Thirty years: more is not meant, and no timer or rlimit takes it.
+MAX_S: Final = 1e9
+#: What the kernel's signed 64 bits hold.
+MAX_COUNT: Final = (1 << 63) - 1
+_Positive = Annotated[float, msgspec.Meta(gt=0, le=MAX_S)]
+_Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_COUNT)]
 
 
 class Isolation(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,4 +135,5 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     env: dict[str, str]
     cwd: str = "."  # relative to the workspace, or absolute inside it
     input: bytes = b""
+    stdin: int | None = None  # in place of `input`: a descriptor of ours, whose bytes go in as they come
     limits: Limits = Limits()

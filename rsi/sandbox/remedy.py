@@ -24,6 +24,10 @@ _REMEDIES: Final[dict[tuple[str, int], str]] = {
     ("idmap", 0): "As root the sandbox needs id-mapped mounts (Linux 5.12 and a file system that has them):"
     " run rsi as an ordinary user, or keep the workspace on ext4, xfs, btrfs or tmpfs",
     ("root", errno.EPERM): _NO_USER_NAMESPACES,
+    (
+        "root",
+        errno.EINVAL,
+    ): "Is it on a file system that overlayfs cannot show, one that folds case, or itself an overlay over an overlay?",
     ("overlay", errno.EINVAL): "Is something mounted below the workspace, are there more than 500 layers,"
     " or is the store on a file system that overlayfs cannot write to (overlay, NFS)?",
     ("proc", errno.EPERM): "In a container /proc must not be covered (systempaths=unconfined)",

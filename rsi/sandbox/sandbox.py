@@ -7,10 +7,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, overload
 
-from rsi.sandbox import files, shown
+import msgspec
+
+from rsi.errors import InvalidInputError
+from rsi.sandbox import files, given, shown
 from rsi.sandbox.backend import Backend, Box
 from rsi.sandbox.choose import AUTO, Chosen, choose
 from rsi.sandbox.model import FOR_FIXES, Change, Checkpoint, ExecResult, Isolation, Limits
+from rsi.sandbox.overlay.place import user_home
 from rsi.sandbox.patch import MAX_BYTES as MAX_PATCH_BYTES
 from rsi.sandbox.patch import patch
 from rsi.sandbox.request import checked_env, command, environment
@@ -54,7 +58,7 @@ class Sandbox:
             InvalidInputError: names the field.
             SandboxError: the view cannot be made.
         """
-        return cls._open(Path(workspace), backend, require, readable, env, reopen=None)
+        return cls._open(Path(given.path(workspace, "workspace")), backend, require, readable, env, reopen=None)
 
     @classmethod
     def reopen(
@@ -77,7 +81,8 @@ class Sandbox:
             readable: as in `create`.
             env: as in `create`.
         """
-        return cls._open(Path(workspace), backend, require, readable, env, reopen=Path(store))
+        where, kept = (Path(given.path(each, name)) for each, name in ((workspace, "workspace"), (store, "store")))
+        return cls._open(where, backend, require, readable, env, reopen=kept)
 
     @classmethod
     def _open(
@@ -91,11 +96,12 @@ class Sandbox:
         reopen: Path | None,
     ) -> Self:
         workspace = shown.workspace(workspace)
-        given = checked_env(env or {})
-        outside = tuple(dict.fromkeys([*shown.readable(readable), *readable_for(workspace)]))
+        own = _env(env)
+        home = user_home() or Path("/")  # who has no home has no toolchain there; nothing right below / is one
+        outside = tuple(dict.fromkeys([*shown.readable(readable), *readable_for(workspace, home=home)]))
         chosen = choose(backend, require)
         box = chosen.backend.open(workspace, readable=outside, reopen=reopen)
-        return cls(box, chosen, environment(path_for(workspace, readable=outside), given))
+        return cls(box, chosen, environment(path_for(workspace, readable=outside), own))
 
     def __enter__(self) -> Self:
         return self
@@ -133,6 +139,7 @@ class Sandbox:
         env: Mapping[str, str] | None = None,
         timeout: float | None = None,
         limits: Limits | None = None,
+        stdin: int | None = None,
     ) -> ExecResult:
         """Run to the end or to a limit; nothing that it started is left when this returns.
 
@@ -143,15 +150,25 @@ class Sandbox:
             env: more variables, over those of `create`.
             timeout: seconds; over `limits.wall_s`.
             limits: what it may use (default `Limits()`).
+            stdin: in place of `input`: a descriptor of this process whose bytes go in as they come; it stays open. The
+                command does not get the descriptor itself.
 
         Raises:
             InvalidInputError: names the field.
             LaunchError: it could not be set up, and never ran.
         """
-        whole = {**self._env, **checked_env(env or {})}
-        return self._box.run(
-            command(cmd, workspace=self.workspace, env=whole, input=input, cwd=cwd, timeout=timeout, limits=limits)
+        if stdin is not None and (input is not None or isinstance(stdin, bool) or not isinstance(stdin, int)):
+            raise InvalidInputError("stdin: expected a descriptor, and no input beside it", field="stdin")
+        asked = command(
+            _words(cmd),
+            workspace=self.workspace,
+            env={**self._env, **_env(env)},
+            input=None if input is None else given.data(input, "input"),
+            cwd=None if cwd is None else given.path(cwd, "cwd"),
+            timeout=timeout,
+            limits=limits,
         )
+        return self._box.run(msgspec.structs.replace(asked, stdin=stdin))
 
     def interrupt(self) -> None:
         """End the command that another thread runs here, if there is one: its result says `killed_by="closed"`."""
@@ -183,12 +200,13 @@ class Sandbox:
         Raises:
             FileIsFolderError, FileDeniedError: each is the built-in error of that meaning too.
         """
+        raw = given.data(data, "data")
         words, limits = files.writing(path, self.workspace)
-        files.done(path, self.exec(words, input=data, limits=limits), "write")
+        files.done(path, self.exec(words, input=raw, limits=limits), "write")
 
     def checkpoint(self, label: str = "", *, durable: bool = False) -> str:
         """Name the present state; its id. `durable`: it survives power loss, and this process."""
-        return self._box.checkpoint(label, durable=durable).id
+        return self._box.checkpoint(given.name(label, "label"), durable=durable).id
 
     def checkpoints(self) -> list[Checkpoint]:
         """Oldest first."""
@@ -220,6 +238,34 @@ class Sandbox:
         """`diff` as a patch for `git apply` (see `rsi.sandbox.patch`)."""
         return patch(self.diff(since, until), max_bytes=max_bytes, strict=strict)
 
-    def destroy(self) -> None:
-        """End what runs and give the space back; returns at once. Twice is as good as once."""
+    def destroy(self, *, wait_s: float = 0.0) -> None:
+        """End what runs and give the space back; returns at once. Twice is as good as once.
+
+        Args:
+            wait_s: at most so many seconds until what it left is deleted, for a process that ends now: what is not
+                deleted then waits for the next sandbox.
+        """
         self._box.close()
+        if wait_s > 0:
+            self._chosen.backend.drain(wait_s)
+
+
+def _words(cmd: object) -> str | list[str]:
+    """Text, or its words; what is in them is looked at by `request.command`."""
+    if isinstance(cmd, str):
+        return given.name(cmd, "cmd")
+    if not isinstance(cmd, Sequence) or isinstance(cmd, (bytes, bytearray)):
+        raise InvalidInputError(
+            f'cmd: expected text for /bin/sh or a list of words (["pytest", "-q"]), got {cmd!r}', field="cmd"
+        )
+    return [given.name(word, f"cmd[{number}]") for number, word in enumerate(cmd)]
+
+
+def _env(env: Mapping[str, str] | None) -> dict[str, str]:
+    if env is not None and not isinstance(env, Mapping):
+        raise InvalidInputError(f"env: expected names with values, got {env!r}", field="env")
+    for name, value in (env or {}).items():
+        if isinstance(name, str) and isinstance(value, str):
+            given.name(name, "env")
+            given.name(value, f"env.{name}")
+    return checked_env(env or {})

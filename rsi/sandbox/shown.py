@@ -47,6 +47,8 @@ def _refused(path: Path) -> str | None:
     if not path.is_absolute() or not path.exists():
         return f"expected an absolute path that exists, got {str(path)!r}"
     real = path.resolve()
+    if not real.is_dir() and not real.is_file():
+        return f"{path} is no folder and no file: a socket, a fifo or a device leads out of the sandbox"
     if any(is_protected(name) for name in (*path.parts, *real.parts)):
         return f"{path} is never shown; name the one folder that is needed"
     if any(home.is_relative_to(real) for home in _homes()):

@@ -3,6 +3,9 @@
 A venv is links into an interpreter that often lies under the home folder (`~/.pyenv/versions/3.11.7`). It is shown
 read-only, that one prefix and nothing above it. What is broader than one toolchain is refused: a home folder, a folder
 that holds keys, a parent of the workspace.
+
+What the caller runs is taken at its word. What a file in the workspace names (`pyvenv.cfg`, a link) may have been put
+there by somebody who wants to see it: of that only the parts of an interpreter are shown, never what lies beside them.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +33,16 @@ SECRETS: Final = frozenset(
 #: Files that say "this folder is one toolchain", wherever it lies.
 _MARKS: Final = ("pyvenv.cfg", "conda-meta")
 _INTERPRETERS: Final = ("python", "python3", "node")
+#: What only an interpreter's own prefix has; a venv, or a project with one in it, has not.
+_LANDMARKS: Final = ("lib*/p*3*/os.py", "include/node/node.h", "lib/node_modules/npm")
+#: What an interpreter needs of its prefix, what a venv needs of itself, and what else may lie in one that is no more.
+_PARTS: Final = ("bin", "lib", "lib32", "lib64", "libexec", "include", "share", "ssl")
+_PARTS_OF_A_VENV: Final = ("bin", "pyvenv.cfg", "include", "lib/p*3*", "lib64/p*3*")
+_ONLY: Final = frozenset(
+    {*_PARTS, *_MARKS, "etc", "man", "sbin", "condabin", "README.md", "LICENSE", ".gitignore", ".lock", "CACHEDIR.TAG"}
+)
+#: `pyvenv.cfg` is some hundred bytes; of one that is longer no more than this is read.
+_CONFIG: Final = 1 << 16
 #: Folders right under a home that hold many things (`~/.local`) have no mark; a toolchain without one lies deeper.
 _DEEP: Final = 2
 #: As the kernel follows at most so many links.
@@ -47,9 +61,12 @@ def readable_for(
         home: the home folder (default: this user's).
     """
     env = os.environ if env is None else env
-    home = (home or Path.home()).resolve()
+    home = (home or _home()).resolve()
     work = workspace.resolve()
-    found = {prefix for prefix in _prefixes(work, argv, env) if is_toolchain(prefix, work, home)}
+    found: set[Path] = set()
+    for named, prefix in _prefixes(work, argv, env):
+        if prefix not in found and is_toolchain(prefix, work, home):
+            found.update(_shown(prefix) if named else [prefix])
     return tuple(sorted(prefix for prefix in found if not any(other in prefix.parents for other in found)))
 
 
@@ -58,12 +75,20 @@ def path_for(workspace: Path, env: Mapping[str, str] | None = None, *, readable:
     env = os.environ if env is None else env
     work, shown = workspace.resolve(), tuple(readable)
     folders = [venv / "bin" for venv in _venvs(work, env) if _is_below(venv, (work, *shown))]
-    folders += [prefix / "bin" for prefix in shown if (prefix / "bin").is_dir()]
+    places = (prefix if prefix.name == "bin" else prefix / "bin" for prefix in shown)
+    folders += [place for place in places if place.is_dir()]
     return ":".join(dict.fromkeys([*map(str, folders), *SYSTEM_PATH]))
 
 
 def is_toolchain(prefix: Path, workspace: Path, home: Path) -> bool:
     """Whether this is one toolchain, outside the workspace and the system's folders, with no keys in or above it."""
+    try:
+        return _is_toolchain(prefix, workspace, home)
+    except (OSError, ValueError):  # no name that a file can have, or not ours to look at
+        return False
+
+
+def _is_toolchain(prefix: Path, workspace: Path, home: Path) -> bool:
     if not prefix.is_dir() or _is_below(prefix, (*SYSTEM, workspace)) or len(prefix.parts) <= _DEEP:
         return False
     if prefix == home or prefix in home.parents or prefix in workspace.parents:
@@ -77,21 +102,46 @@ def is_toolchain(prefix: Path, workspace: Path, home: Path) -> bool:
     return any((prefix / "bin" / name).exists() for name in _INTERPRETERS)
 
 
-def _prefixes(workspace: Path, argv: Sequence[str], env: Mapping[str, str]) -> Iterator[Path]:
+def _shown(prefix: Path) -> list[Path]:
+    """What to show of a prefix that the workspace named: all of what is nothing else, the parts of any other."""
+    is_interpreter = any(any(prefix.glob(mark)) for mark in _LANDMARKS)
+    if not is_interpreter and not (prefix / "pyvenv.cfg").is_file():
+        return []
+    if _ONLY.issuperset(os.listdir(prefix)):  # noqa: PTH208 - names
+        return [prefix]
+    parts = _PARTS if is_interpreter else _PARTS_OF_A_VENV
+    return [path for part in parts for path in prefix.glob(part) if path.resolve() == path]
+
+
+def _is_named(path: Path, workspace: Path) -> bool:
+    """Whether the way to it leads through the workspace, whatever links there are on it."""
+    return any(Path(os.path.realpath(each)).is_relative_to(workspace) for each in (path, *path.absolute().parents))
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # a user without a name, as in many containers
+        return Path("/")
+
+
+def _prefixes(workspace: Path, argv: Sequence[str], env: Mapping[str, str]) -> Iterator[tuple[bool, Path]]:
+    """Each with whether something in the workspace named it."""
     for venv in _venvs(workspace, env):
-        yield from _of_venv(venv)
-    yield Path(sys.base_prefix)
-    yield from _of_program(Path(sys.executable))
-    for program in ("node", *argv[:1]):
-        if place := shutil.which(program, path=env.get("PATH", "")):
-            yield from _of_program(Path(place))
+        for prefix in _of_venv(venv):
+            yield _is_named(venv, workspace), prefix
+    yield False, Path(sys.base_prefix)
+    places = (shutil.which(program, path=env.get("PATH", "")) for program in ("node", *argv[:1]))
+    for start in map(Path, (sys.executable, *filter(None, places))):
+        for prefix in _of_program(start):
+            yield _is_named(start, workspace), prefix
 
 
 def _venvs(workspace: Path, env: Mapping[str, str]) -> Iterator[Path]:
     """The workspace's, the caller's, and the one that runs rsi; only what says that it is one."""
     named = (workspace / ".venv", workspace / "venv", Path(env.get("VIRTUAL_ENV") or os.devnull), Path(sys.prefix))
     for folder in named:
-        if (folder / "pyvenv.cfg").is_file():
+        if os.path.isfile(folder / "pyvenv.cfg"):  # noqa: PTH113 - no error, whatever there is
             yield folder
 
 
@@ -105,7 +155,12 @@ def _of_venv(venv: Path) -> Iterator[Path]:
 
 def _base_of(venv: Path) -> Path | None:
     """What `pyvenv.cfg` names as `home`: the folder of the interpreter that the venv was made with (PEP 405)."""
-    for line in (venv / "pyvenv.cfg").read_text(encoding="utf-8", errors="replace").splitlines():
+    try:
+        with (venv / "pyvenv.cfg").open(encoding="utf-8", errors="replace") as file:
+            lines = file.read(_CONFIG).splitlines()
+    except OSError:  # not ours to read: then it is no venv of ours
+        return None
+    for line in lines:
         key, _, value = line.partition("=")
         if key.strip().lower() == "home" and value.strip().startswith("/"):
             return Path(os.path.normpath(value.strip()))
@@ -117,15 +172,17 @@ def _of_program(program: Path) -> Iterator[Path]:
     for _ in range(_HOPS):
         if program.parent.name == "bin":
             yield from _both(program.parent.parent)
-        if not program.is_symlink():
+        try:
+            program = Path(os.path.normpath(program.parent / program.readlink()))
+        except (OSError, ValueError):  # no link, or not ours to look at
             return
-        program = Path(os.path.normpath(program.parent / program.readlink()))
 
 
 def _both(prefix: Path) -> Iterator[Path]:
     """As it is called, and where that really is: `cpython-3.12 -> cpython-3.12.4`."""
     yield prefix
-    yield prefix.resolve()
+    with suppress(OSError, ValueError, RuntimeError):  # no name that a file can have; a loop of links
+        yield prefix.resolve()
 
 
 def _is_below(path: Path, folders: Iterable[Path]) -> bool:

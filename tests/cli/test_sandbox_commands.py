@@ -86,11 +86,41 @@ def test_standard_input_is_passed_through(sh):
     assert sh("wc -c", stdin=b"x" * 100_000).out.strip() == b"100000"
 
 
-def test_input_over_the_limit_never_runs(sh, monkeypatch):
-    monkeypatch.setattr("rsi.cli.sandbox.MAX_INPUT", 10)
-    found = sh("echo ran", stdin=b"x" * 11)
-    assert (found.code, found.out) == (125, b"")
-    assert "stdin: more than" in found.err
+class Piped:
+    """`rsi sandbox run` with a standard input that stays open until it is closed here."""
+
+    def __init__(self, script: str, *options: str) -> None:
+        line = [sys.executable, "-m", "rsi", "sandbox", "run", *ANY, *options, "--", "sh", "-c", script]
+        self.process = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def said(self, data: bytes = b"") -> Answer:
+        assert self.process.stdin is not None
+        self.process.stdin.write(data)
+        self.process.stdin.flush()
+        code = self.process.wait(60)
+        self.process.stdin.close()
+        with self.process.stdout as out, self.process.stderr as err:
+            return Answer(code, out.read(), err.read().decode())
+
+
+def test_a_command_starts_before_its_input_ends(work):
+    assert Piped("read line; echo got $line").said(b"one\n") == Answer(0, b"got one\n", "")
+    assert Piped("echo done").said() == Answer(0, b"done\n", "")
+
+
+def test_an_input_that_never_ends_is_inside_the_timeout(work):
+    found = Piped("cat", "--timeout", "0.5").said(b"some\n")
+    assert (found.code, found.out) == (137, b"some\n")
+
+
+def test_input_of_any_length_is_passed_and_its_descriptor_is_not(work, tmp_path):
+    (tmp_path / "big").write_bytes(b"x" * (3 << 20))
+    line = [sys.executable, "-m", "rsi", "sandbox", "run", *ANY, "--", "sh", "-c", "readlink /proc/self/fd/0; wc -c"]
+    with (tmp_path / "big").open("rb") as stdin:
+        done = subprocess.run(line, stdin=stdin, capture_output=True, timeout=60, check=True)
+    place, count = done.stdout.split()
+    assert place.startswith(b"pipe:")
+    assert int(count) == 3 << 20
 
 
 def test_what_was_killed_says_by_what(sh):
@@ -274,6 +304,135 @@ def test_an_unknown_log_is_a_negative_answer(rsi, name):
     found = rsi("undo", name)
     assert (found.code, found.out) == (1, b"")
     assert "no such undo log" in found.err
+
+
+#: Dies by SIGKILL in the middle of a write-back, before the second of two replacements.
+DYING = """
+import os, signal, sys
+from rsi.cli import main
+from rsi.sandbox.merge import step
+real, count = step._replace, [0]
+def replace(*args, **kwargs):
+    count[0] += 1
+    if count[0] == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(*args, **kwargs)
+step._replace = replace
+main(sys.argv[1:])
+"""
+
+
+@pytest.fixture
+def half(work):
+    """The id of a write-back that was killed half way, as it was said before."""
+    script = "echo two >> a.txt; echo b > b.txt"
+    line = ["sandbox", "run", *ANY, "--write-back", "--", "sh", "-c", script]
+    done = subprocess.run([sys.executable, "-c", DYING, *line], check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    assert ((work / "a.txt").read_text(), (work / "b.txt").exists()) == ("one\ntwo\n", False)
+    return done.stderr.strip().rpartition(" ")[2]
+
+
+def test_a_write_back_that_was_killed_is_taken_back_by_the_next_run(half, sh, work):
+    found = sh("cat a.txt")
+    assert (found.code, found.out) == (0, b"one\n")
+    assert f"was taken back: {half}" in found.err
+    assert {path.name: path.read_text() for path in work.iterdir()} == {"a.txt": "one\n"}
+    assert sh("true").err == ""
+
+
+def test_a_write_back_that_was_killed_is_listed_and_undone_by_its_id(half, rsi, work):
+    [row] = [row for row in rsi("undo", "--list").out.decode().splitlines() if row.startswith(half)]
+    assert "half way" in row
+    assert str(work) in row
+    assert rsi("undo", half).code == 0
+    assert {path.name: path.read_text() for path in work.iterdir()} == {"a.txt": "one\n"}
+    assert [log["status"] for log in json.loads(rsi("undo", "--list", "--json").out)["undo"] if log["id"] == half] == [
+        "undone"
+    ]
+
+
+def test_what_cannot_be_taken_back_is_said_and_nothing_is_written_over_it(half, sh, rsi, work):
+    (work / "a.txt").write_text("mine\n")
+    found = sh("cat a.txt")
+    assert (found.code, found.out) == (0, b"mine\n")
+    assert "is not taken back" in found.err
+    found = sh("echo ran", "--write-back")
+    assert (found.code, found.out) == (125, b"")
+    assert rsi("undo", half, "--force").code == 0
+    assert (work / "a.txt").read_text() == "one\n"
+    assert sh("true", "--write-back").code == 0
+
+
+def test_undo_wants_an_id_or_the_list(rsi):
+    assert rsi("undo").code == rsi("undo", "--list", "0123456789abcdef").code == 2
+
+
+def test_write_backs_are_undone_the_last_first(sh, rsi, work):
+    first, second = (written(sh(f"echo {text} > a.txt", "--write-back")) for text in ("two", "one"))
+    found = rsi("undo", first)
+    assert (found.code, second in found.err) == (1, True)
+    assert [rsi("undo", each).code for each in (second, first)] == [0, 0]
+    assert (work / "a.txt").read_text() == "one\n"
+
+
+def test_a_write_back_into_a_folder_that_was_moved_is_said(sh, rsi, work, monkeypatch):
+    log = written(sh("echo two >> a.txt", "--write-back"))
+    monkeypatch.chdir("/")
+    work.rename(work.with_name("moved"))
+    found = rsi("undo", log)
+    assert (found.code, "is not there any more" in found.err) == (1, True)
+    work.with_name("moved").rename(work)
+    assert rsi("undo", log).code == 0
+
+
+@pytest.fixture
+def homeless(work, monkeypatch, tmp_path):
+    """A user without a home folder, as `docker run --user 4711` makes them."""
+
+    def nobody(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+
+
+def test_who_has_no_home_can_run_and_is_told_why_nothing_can_be_written_back(homeless, sh):
+    assert sh("echo ran") == Answer(0, b"ran\n", "")
+    found = sh("echo ran", "--write-back")
+    assert (found.code, found.out) == (125, b"")
+    assert "set XDG_STATE_HOME" in found.err
+
+
+def test_who_has_no_home_is_told_what_isolation_needs(homeless, rsi):
+    found = rsi("run", "--backend", "subprocess", "--", "echo", "ran")
+    assert (found.code, found.out) == (125, b"")
+    assert "set HOME" in found.err
+
+
+def test_a_folder_that_cannot_be_listed_is_named_before_anything_runs(sh, work, monkeypatch):
+    (work / "closed").mkdir(mode=0)
+    real = os.scandir
+
+    def scandir(path):  # root lists everything
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    found = sh("echo ran", "--write-back")
+    assert (found.code, found.out) == (125, b"")
+    assert "closed: cannot be read (Permission denied)" in found.err
+
+
+def test_nothing_is_left_when_it_has_ended(isolated, state):
+    for _ in range(2):
+        isolated("mkdir d; for i in 1 2 3; do echo $i > d/$i; done")
+    store = state / "rsi/sandbox"
+    assert [list((store / name).iterdir()) for name in ("boxes", "trash")] == [[], []]
 
 
 # ------------------------------------------------------------------------------------------------ a terminal, a signal

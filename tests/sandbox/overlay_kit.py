@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rsi.sandbox.model import Change, Command, ExecResult, Limits
@@ -91,3 +95,40 @@ def settled(home: Path) -> None:
     for each in _made:
         each.drain()
     _made.clear()
+
+
+#: Nobody's: an ordinary user of the host who owns nothing but what a test gives it.
+ORDINARY = 47_114
+
+
+@contextmanager
+def common_folder() -> Iterator[Path]:
+    """A folder that the ordinary user owns and reaches."""
+    with tempfile.TemporaryDirectory(prefix="rsi-common-") as name:
+        if os.geteuid() == 0:
+            os.chown(name, ORDINARY, ORDINARY)
+        yield Path(name)
+
+
+def as_ordinary_user(work: Callable[[], None]) -> int:
+    """Run it in a forked process without root's rights; what it raised is raised here. Its wait status."""
+    ours, theirs = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(ours)
+        try:
+            if os.geteuid() == 0:
+                os.setgroups([])
+                os.setgid(ORDINARY)
+                os.setuid(ORDINARY)
+            work()
+        except BaseException:
+            os.write(theirs, traceback.format_exc().encode()[-4000:])
+        finally:
+            os._exit(0)
+    os.close(theirs)
+    with os.fdopen(ours, "rb") as said:
+        trouble = said.read().decode()
+    status = os.waitpid(pid, 0)[1]
+    assert not trouble, trouble
+    return status

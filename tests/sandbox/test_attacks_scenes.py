@@ -147,7 +147,6 @@ def test_the_home_folder_is_no_workspace(keeper):
     assert "home folder" in found["refused"]
 
 
-@pytest.mark.xfail(reason="known, in docs/sandbox.md: what is shown is shown with its sockets and fifos", strict=True)
 def test_a_live_service_in_a_readable_folder_is_not_reached(keeper):
     found = keeper.scene("services_in_a_readable_folder")
     assert found["control"] == ["socket", "fifo"]

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rsi.errors import LaunchError, NotFoundError, SandboxError
-from rsi.sandbox.copied import CopiedBackend, CopiedBox
+from rsi.sandbox.copied import CopiedBackend, CopiedBox, stores
 from rsi.sandbox.copied.differ import State, changes
 from rsi.sandbox.copied.duplicate import MAX_DEPTH, duplicate
 from rsi.sandbox.copied.stores import Home
@@ -475,3 +475,34 @@ def test_the_manifest_is_json_that_names_every_byte(box: CopiedBox) -> None:
     read = json.loads((box.store / "points" / point.id / "manifest.json").read_text())
     assert {bytes.fromhex(path).decode() for path in read["names"]} == {"src", "src/a.py", "run.sh", "link"}
     assert len(read["sha256"]) == 2
+
+
+def test_a_store_in_the_making_is_not_one_of_the_dead(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process sweeps between the folder and its lock."""
+    mine, other = Home(tmp_path / "home"), Home(tmp_path / "home")
+    sweeping: list[threading.Thread] = []
+    real = stores._locked
+
+    def slowly(folder: Path) -> int | None:
+        monkeypatch.undo()
+        sweeping.append(threading.Thread(target=other.sweep))
+        sweeping[0].start()
+        sweeping[0].join(0.3)  # it waits; where it does not, the folder is gone now
+        return real(folder)
+
+    monkeypatch.setattr(stores, "_locked", slowly)
+    store = mine.new(workspace)
+    sweeping[0].join(30)
+    assert store.folder.is_dir()
+    store.discard()
+
+
+def test_a_checkpoint_of_another_version_says_so_and_is_kept(box: CopiedBox) -> None:
+    point = box.checkpoint("durable", durable=True)
+    path = box.store / "points" / point.id / "manifest.json"
+    path.write_text(path.read_text().replace('"version":2', '"version":3'))
+    with pytest.raises(SandboxError, match=r"written by another version of rsi \(3\)"):
+        box.restore(point.id)
+    assert path.exists()

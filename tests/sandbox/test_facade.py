@@ -4,6 +4,7 @@ import os
 import pwd
 import subprocess
 import sys
+import threading
 
 import pytest
 from tree_kit import plant, snapshot
@@ -11,6 +12,7 @@ from tree_kit import plant, snapshot
 from rsi.errors import InvalidInputError, IsolationError, MergeError, NotFoundError, SandboxError, TooLargeError
 from rsi.sandbox import FOR_FIXES, Isolation, Limits, Sandbox, apply, check, choose
 from rsi.sandbox.choose import KNOWN, backend
+from rsi.sandbox.model import MAX_COUNT, MAX_S
 from rsi.sandbox.plain import plain
 
 SPEC = {
@@ -93,6 +95,14 @@ def test_a_command_sees_the_given_environment_and_nothing_of_ours(workspace, mad
         ("timeout", {"timeout": "soon"}),
         ("limits.processes", {"limits": Limits(processes=0)}),
         ("limits.wall_s", {"limits": Limits(wall_s=-1.0)}),
+        ("limits.wall_s", {"limits": Limits(wall_s=float("inf"))}),
+        ("limits.wall_s", {"timeout": 1e30}),
+        ("limits.cpu_s", {"limits": Limits(cpu_s=float("inf"))}),
+        ("limits.cpu_s", {"limits": Limits(cpu_s=1e30)}),
+        ("limits.cpu_s", {"limits": Limits(cpu_s=float("nan"))}),
+        ("limits.file", {"limits": Limits(file=1 << 63)}),
+        ("limits.memory", {"limits": Limits(memory=1 << 64)}),
+        ("limits.keep", {"limits": Limits(keep=None)}),
         ("cwd", {"cwd": ".."}),
         ("cwd", {"cwd": "d/../../x"}),
         ("cwd", {"cwd": "/etc"}),
@@ -105,6 +115,21 @@ def test_a_command_sees_the_given_environment_and_nothing_of_ours(workspace, mad
         ("cmd[1]", {"cmd": ["a", "b\0"]}),
         ("cmd[0]", {"cmd": [1]}),
         ("cmd[2]", {"cmd": "x" * 200_000}),
+        ("cmd", {"cmd": None}),
+        ("cmd", {"cmd": 5}),
+        ("cmd", {"cmd": b"true"}),
+        ("cmd", {"cmd": {"true"}}),
+        ("cmd", {"cmd": "echo \ud800"}),
+        ("cmd[1]", {"cmd": ["echo", "\ud800"]}),
+        ("input", {"input": "\ud800"}),
+        ("input", {"input": ["x"]}),
+        ("env", {"env": "A=1"}),
+        ("env", {"env": {"\ud800": "x"}}),
+        ("env.A", {"env": {"A": "\ud800"}}),
+        ("cwd", {"cwd": "\ud800"}),
+        ("cwd", {"cwd": 5}),
+        ("stdin", {"stdin": "x"}),
+        ("stdin", {"stdin": 0, "input": "x"}),
     ],
 )
 def test_a_wrong_argument_is_named_with_the_way_out(tmp_path, field, arguments):
@@ -113,6 +138,65 @@ def test_a_wrong_argument_is_named_with_the_way_out(tmp_path, field, arguments):
             box.exec(**{"cmd": "true", **arguments})
         assert caught.value.field == field
         assert str(caught.value).startswith(field)
+
+
+@pytest.mark.parametrize(
+    ("field", "call"),
+    [
+        ("data", lambda box: box.write_file("n", None)),
+        ("data", lambda box: box.write_file("n", "\ud800")),
+        ("path", lambda box: box.write_file("\ud800", "n")),
+        ("path", lambda box: box.read_file(None)),
+        ("path", lambda box: box.read_file("\ud800")),
+        ("label", lambda box: box.checkpoint("\ud800")),
+        ("label", lambda box: box.checkpoint(5)),
+        ("workspace", lambda _: Sandbox.create(None)),
+        ("env.A", lambda box: Sandbox.create(box.workspace, env={"A": "\ud800"})),
+        ("store", lambda box: Sandbox.reopen(None, box.workspace)),
+    ],
+)
+def test_what_is_no_text_is_named(tmp_path, field, call):
+    with Sandbox.create(plant(tmp_path / "ws", SPEC), backend=plain(tmp_path / "copies"), require=NOTHING) as box:
+        with pytest.raises(InvalidInputError) as caught:
+            call(box)
+        assert caught.value.field == field
+        assert box.diff() == []
+
+
+def test_the_largest_limits_are_limits(box):
+    most = dict.fromkeys(("memory", "disk", "inodes", "file", "output", "keep"), MAX_COUNT)
+    result = box.exec("echo fine", limits=Limits(wall_s=MAX_S, cpu_s=MAX_S, **most))
+    assert (result.stdout, result.killed_by) == ("fine\n", None)
+
+
+def test_input_comes_as_it_is_written_and_its_descriptor_stays_outside(box):
+    ours, theirs = os.pipe()
+    said = []
+
+    def talk() -> None:
+        for line in (b"one\n", b"two\n"):
+            os.write(theirs, line)
+        said.append("talked")
+
+    talking = threading.Thread(target=talk)
+    talking.start()
+    result = box.exec("readlink /proc/self/fd/0; read a; read b; echo $b $a", stdin=ours)  # nobody closes it
+    talking.join()
+    kind, words = result.stdout.splitlines()
+    assert kind.startswith("pipe:")
+    assert kind != f"pipe:[{os.fstat(ours).st_ino}]"
+    assert words == "two one"
+    os.close(theirs)
+    assert box.exec("cat; echo end", stdin=ours).stdout == "end\n"
+    os.close(ours)
+    assert not [thread for thread in threading.enumerate() if thread.name == "rsi-sandbox-feed"]
+
+
+def test_a_stream_that_never_ends_is_inside_the_limits(box):
+    ours, theirs = os.pipe()
+    assert box.exec("cat", stdin=ours, timeout=0.3).killed_by == "timeout"
+    os.close(theirs)
+    os.close(ours)
 
 
 def test_a_command_starts_in_the_folder_that_is_named(box, workspace):
@@ -362,3 +446,25 @@ def test_a_sandbox_with_changes_of_its_own_is_not_checked_in(box):
     box.write_file("left", "over")
     with pytest.raises(SandboxError, match=r"changes already .left"):
         check(box, {"a.py": "x"}, "true")
+
+
+def test_a_workspace_that_changes_while_the_fix_is_written_is_not_checked(box, workspace):
+    def fix(sandbox):
+        sandbox.write_file("a.py", "print(2)\n")
+        (workspace / "d/x").write_bytes(b"by hand")
+
+    with pytest.raises(MergeError, match=r"the base changed while the fix was written: d/x"):
+        check(box, fix, "touch ran")
+
+
+def test_a_folder_that_nobody_can_list_is_named_by_a_check(box, workspace, monkeypatch):
+    real = os.scandir
+
+    def scandir(path):  # root lists everything
+        if str(path) == str(workspace / "d"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(MergeError, match=r"d: cannot be read \(Permission denied\)"):
+        check(box, {"a.py": "print(2)\n"}, "true")

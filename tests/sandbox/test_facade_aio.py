@@ -2,12 +2,16 @@
 
 import asyncio
 import inspect
+import threading
 
 import pytest
 from tree_kit import plant
 
+from rsi import clock
+from rsi.errors import SandboxError
 from rsi.sandbox import FOR_FIXES, AsyncSandbox, Sandbox, choose
 from rsi.sandbox.choose import backend
+from rsi.sandbox.overlay.reader import Reader
 from rsi.sandbox.plain import plain
 
 
@@ -86,5 +90,76 @@ def test_a_timeout_of_asyncio_ends_it_too(workspace, made):
                 async with asyncio.timeout(0.5):
                     await box.exec("trap '' TERM; sleep 600", timeout=300)
             assert (await box.exec("true")).ok
+
+    asyncio.run(live())
+
+
+def test_the_end_of_the_loop_ends_a_command_that_nobody_waits_for(workspace, made):
+    """A test that hangs here has failed: all tasks are cancelled, and the thread was waited for."""
+    results = []
+    real = Sandbox.exec
+
+    async def live():
+        box = await AsyncSandbox.create(workspace, backend=made)
+        box.sandbox.exec = lambda *args, **kwargs: results.append(real(box.sandbox, *args, **kwargs))
+        running = asyncio.ensure_future(box.exec("sleep 600", timeout=300))
+        await asyncio.sleep(0.3)
+        assert not running.done()
+        return box.sandbox
+
+    box = asyncio.run(live())
+    assert [result.killed_by for result in results] == ["closed"]
+    box.destroy()
+
+
+def test_what_was_made_while_its_task_was_cancelled_is_destroyed(workspace, made, monkeypatch):
+    """Nobody has a name for it: it would stay until the process ends."""
+    begun, go_on, boxes = threading.Event(), threading.Event(), []
+    real = Sandbox.create
+
+    def slow(*args, **kwargs):
+        begun.set()
+        assert go_on.wait(30)
+        boxes.append(real(*args, **kwargs))
+        return boxes[-1]
+
+    monkeypatch.setattr(Sandbox, "create", slow)
+
+    async def live():
+        making = asyncio.ensure_future(AsyncSandbox.create(workspace, backend=made))
+        await asyncio.to_thread(begun.wait, 30)
+        making.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await making
+        go_on.set()
+
+    asyncio.run(live())  # waits for its threads
+    with pytest.raises(SandboxError, match="closed"):
+        boxes[0].checkpoints()
+
+
+def test_a_cancelled_durable_checkpoint_ends_and_was_not_made(workspace, made, monkeypatch):
+    if made.name != "overlay":
+        pytest.skip("copies are hashed to their end")
+    begun = threading.Event()
+    real = Reader.go_on
+
+    def endless(reader):
+        begun.set()
+        while True:
+            real(reader)
+            clock.sleep(0.01)
+
+    async def live():
+        async with await AsyncSandbox.create(workspace, backend=made) as box:
+            await box.write_file("n", "1")
+            with monkeypatch.context() as patched:
+                patched.setattr(Reader, "go_on", endless)
+                making = asyncio.ensure_future(box.checkpoint("x", durable=True))
+                await asyncio.to_thread(begun.wait, 30)
+                making.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await asyncio.wait_for(making, 30)
+            assert await box.checkpoints() == []
 
     asyncio.run(live())

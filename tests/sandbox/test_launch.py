@@ -3,22 +3,44 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
 import signal
+import struct
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from launch_kit import IS_ROOT, KILLED, MODES, PYTHON, Yard, alive, as_mode, crew, new_zygote, run, start, yard
+from launch_kit import (
+    IS_ROOT,
+    KILLED,
+    LIBC,
+    MODES,
+    PYTHON,
+    Yard,
+    alive,
+    as_mode,
+    become_user,
+    crew,
+    in_fork,
+    must,
+    new_zygote,
+    run,
+    start,
+    yard,
+)
 
 from rsi.errors import LaunchError
+from rsi.sandbox import launch
 from rsi.sandbox.launch import MAX_ORDER, Zygote, layer_owner
+from rsi.sandbox.launcher.table import NUMBERS
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/ns/user").exists(), reason="needs Linux's namespaces")
 
 
+RT_SIGACTION = NUMBERS["rt_sigaction"]
 SECRET = b"sk-very-secret-indeed"
 
 
@@ -85,6 +107,20 @@ def test_signals_are_as_a_shell_expects_them(place: Yard) -> None:
     result = place.sh("grep -E 'Sig(Blk|Ign)' /proc/self/status; umask")
     assert result.out.split() == ["SigBlk:", "0" * 16, "SigIgn:", "0" * 16, "0022"]
     assert place.sh("kill -SEGV $$").status == 128 + signal.SIGSEGV
+
+
+def test_signals_of_the_c_library_that_our_parent_ignores_are_not_ignored_inside(place: Yard) -> None:
+    """32 and 33 with glibc: only the bare system call can ignore them, or take that back."""
+    order = place.order("/bin/grep", "SigIgn", "/proc/self/status")
+
+    def ignored() -> tuple[str, str]:
+        for number in (32, 33):
+            must(LIBC.syscall(RT_SIGACTION, number, struct.pack("=4Q", 1, 0, 0, 0), None, 8))
+        return Path("/proc/self/status").read_text().split("SigIgn:\t")[1][:16], run(order).out
+
+    outside, inside = in_fork(ignored, prepare=become_user if place.mode == "user" and IS_ROOT else lambda: None)
+    assert int(outside, 16) >> 31 == 3
+    assert inside == f"SigIgn:\t{'0' * 16}\n"
 
 
 def test_a_status_of_125_is_the_commands_own(place: Yard) -> None:
@@ -213,6 +249,69 @@ def test_a_zygote_that_died_is_started_again(place: Yard) -> None:
         return statuses, changed and zygote.pid is None
 
     assert as_mode(place.mode, again) == ([0, 0, 0], True)
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_descriptors_that_run_out_are_an_error_that_leaves_nothing(place: Yard) -> None:
+    """At every point of a start, until there are enough."""
+    orders = [place.order("/bin/true") for _ in range(10)]
+
+    def scarce() -> tuple[list[str], list[int]]:
+        zygote = new_zygote()
+        null = os.open("/dev/null", os.O_RDWR)
+        zygote.launch(orders[0], null, null, null).wait()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        before, said, left = descriptors(), [], []
+        for spare, order in enumerate(orders[1:]):
+            kept = [os.dup(null) for _ in range(64 - before + 1 - spare)]  # the listing itself was one
+            try:
+                said.append(str(zygote.launch(order, null, null, null).wait().status))
+            except LaunchError as error:
+                said.append(str(error).split(":")[1])
+            for fd in kept:
+                os.close(fd)
+            left.append(descriptors() - before)
+        zygote.close()
+        return said, left
+
+    said, left = in_fork(scarce, prepare=become_user if place.mode == "user" and IS_ROOT else lambda: None)
+    assert (said[0], said[-1]) == (" start", "0")
+    assert {*said} == {" start", "0"}
+    assert {*left} == {0}
+
+
+def test_an_interrupt_at_any_moment_of_a_start_leaves_neither_descriptors_nor_a_process(place: Yard) -> None:
+    orders = [place.order("/bin/sleep", "600") for _ in range(8)]
+
+    def interrupted() -> tuple[list[int], bool]:
+        zygote = new_zygote()
+        null = os.open("/dev/null", os.O_RDWR)
+        zygote.launch(orders[0], null, null, null).kill()
+        before, left = descriptors(), []
+        for moment, order in enumerate(orders[1:]):
+            calls = iter(range(moment))
+            launch._readable = lambda what, patience_s, calls=calls: (  # type: ignore[assignment]
+                readable(what, patience_s) if next(calls, None) is not None else interrupt()
+            )
+            try:
+                zygote.launch(order, null, null, null).kill()
+            except KeyboardInterrupt:
+                left.append(descriptors() - before)
+        zygote.close()
+        return left, len(left) < len(orders) - 1
+
+    readable = launch._readable
+    left, came_through = in_fork(interrupted, prepare=become_user if place.mode == "user" and IS_ROOT else lambda: None)
+    assert len(left) > 2
+    assert {*left} == {0}
+    assert came_through
+
+
+def interrupt() -> bool:
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("how", ["close", "kill", "drop"])

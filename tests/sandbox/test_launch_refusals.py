@@ -129,7 +129,7 @@ def test_something_is_not_there(place: Yard, fields: dict[str, Any], says: str) 
         ("capset", None, 0, r"(filter: give up all capabilities|idmap: become the sandbox's user)"),
         ("mount_setattr", None, 38, r"(root|idmap): .*Function not implemented"),
         ("pivot_root", None, 1, r"pivot: .*Operation not permitted"),
-        ("fsopen", None, 38, r"overlay: .*Function not implemented"),
+        ("fsopen", None, 38, r"root: .*as a layer.*Function not implemented"),
     ],
 )
 def test_a_call_of_the_kernel_fails(place: Yard, name: str, argument: int | None, answer: int, says: str) -> None:
@@ -176,12 +176,13 @@ libc = ctypes.CDLL(None)
 def connects(port):
     try: socket.create_connection(('127.0.0.1', port), 2); return True
     except OSError: return False
+mounted = {line.split()[4]: line.split(' - ')[1].split()[0] for line in open('/proc/self/mountinfo')}
 flags = {f: os.statvfs(f).f_flag & 1 for f in ('/usr', '/opt')}
 print(json.dumps({
   'seccomp': status['Seccomp'].strip(), 'capabilities': int(status['CapEff'], 16) != 0, 'bounding': int(status['CapBnd'], 16) != 0,
   'privileges': status['NoNewPrivs'].strip(), 'user': os.getuid(),
   **{'ns ' + n: os.readlink('/proc/self/ns/' + n) == sys.argv[1].split()[i] for i, n in enumerate(('net', 'ipc', 'pid', 'uts', 'mnt', 'user', 'cgroup'))},
-  'first': os.getpid() < 5, 'read-only': all(flags.values()), 'host file': readable(sys.argv[2]), 'root': os.path.isdir('/sys/kernel'),
+  'host folders': mounted.get('/usr') != 'overlay', 'first': os.getpid() < 5, 'read-only': all(flags.values()), 'host file': readable(sys.argv[2]), 'root': os.path.isdir('/sys/kernel'),
   'init mem': readable('/proc/1/environ'), 'environment': 'RSI_TEST_LEAK' in os.environ,
   'core_pattern': readable('/proc/sys/kernel/core_pattern') and os.access('/proc/sys/kernel/core_pattern', os.W_OK), 'connects': connects(int(sys.argv[3])),
 }))
@@ -193,8 +194,9 @@ _FOUND: dict[str, set[str]] = {
     "network": {"ns net", "connects"},
     "ipc": {"ns ipc"},
     "pid": {"ns pid", "first"},
-    "root": {"root", "read-only", "host file"},
-    "read-only": {"read-only"},
+    "root": {"root", "read-only", "host file", "host folders"},
+    "read-only": {"read-only", "host folders"},
+    "shown": {"host folders"},
     "dumpable": {"init mem"},
     "clean-env": {"environment"},
     "idmap": set(),  # seen from outside: below

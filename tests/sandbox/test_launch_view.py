@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import socket
 import subprocess
@@ -12,7 +13,23 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from launch_kit import IS_ROOT, LIBC, MODES, USER, Yard, become_user, crew, in_fork, must, remove, yard
+from launch_kit import (
+    IS_ROOT,
+    LIBC,
+    MODES,
+    PYTHON,
+    USER,
+    Yard,
+    as_mode,
+    become_user,
+    crew,
+    in_fork,
+    must,
+    new_zygote,
+    remove,
+    run,
+    yard,
+)
 
 from rsi.errors import LaunchError
 from rsi.sandbox.launcher import mounts, view
@@ -233,9 +250,104 @@ def test_readable_paths_around_and_in_the_workspace_uncover_nothing(place: Yard)
     assert place.view("made").exists()
 
 
+@pytest.mark.parametrize("kind", ["fifo", "socket"])
+def test_a_readable_fifo_or_socket_is_refused(place: Yard, kind: str) -> None:
+    path = place.folder / kind
+    with socket.socket(socket.AF_UNIX) as server:
+        os.mkfifo(path) if kind == "fifo" else server.bind(str(path))
+    with pytest.raises(LaunchError, match=f"root: readable {path}: is no folder and no file"):
+        place.sh("true", readable=(str(path),))
+
+
 @pytest.mark.skipif(not IS_ROOT, reason="mounts")
 @pytest.mark.parametrize("mode", MODES)
-def test_mounts_below_a_readable_path_are_read_only_too(mode: str) -> None:
+def test_a_system_folder_with_a_mount_below_it_is_shown_as_it_is(mode: str) -> None:
+    """As graphics drivers in a container are: whoever could mount there owns the machine."""
+    nested = b"/usr/local/games"
+    order_of = "ls /usr/local/games; touch /usr/local/games/x || echo refused"
+
+    def prepare() -> None:
+        must(LIBC.unshare(0x20000))
+        must(LIBC.mount(None, b"/", None, 0x4000 | (1 << 18), None))
+        must(LIBC.mount(b"tmpfs", nested, b"tmpfs", 0, b"mode=1777"))
+        (Path(os.fsdecode(nested)) / "driver").touch()
+        if mode == "user":
+            become_user()
+
+    with yard(mode) as place:
+        order = place.order("/bin/sh", "-c", order_of)
+        assert in_fork(lambda: run(order).out, prepare=prepare).split() == ["driver", "refused"]
+
+
+@pytest.mark.parametrize(("without", "expected"), [((), (True, b"nothing\n")), (("shown",), (False, b"watched\n"))])
+def test_locks_and_watches_on_what_is_shown_are_the_commands_own(place: Yard, without, expected) -> None:
+    """Neither is a host's process held up, nor watched; both are where the folder is shown as it is."""
+    tools = place.folder / "tools"
+    tools.mkdir()
+    (tools / "program").write_text("x")
+    order = place.order(
+        PYTHON, "-I", "-S", "-c", _LOCKS_AND_WATCHES, str(tools), readable=(str(tools),), without=without
+    )
+
+    def held() -> tuple[bool, bytes]:
+        zygote = new_zygote()
+        (given, give), (out, theirs) = os.pipe(), os.pipe()
+        child = zygote.launch(order, given, theirs, 2)
+        os.close(theirs)
+        assert os.read(out, 10) == b"locked\n"
+        with (tools / "program").open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                ours = True
+            except BlockingIOError:
+                ours = False
+        os.write(give, b"look\n")
+        seen = os.read(out, 100)
+        child.wait()
+        zygote.close()
+        return ours, seen
+
+    assert as_mode(place.mode, held) == expected
+
+
+def test_devices_work_and_their_nodes_which_are_the_hosts_cannot_be_touched(place: Yard) -> None:
+    names = ["null", "zero", "full", "random", "urandom"]
+    before = [Path("/dev", name).stat().st_mtime_ns for name in names]
+    script = "cd /dev; for n in null zero full random urandom tty; do touch $n 2>/dev/null && echo touched $n; done"
+    works = (
+        "; head -c 3 zero | wc -c; echo x > null; head -c 5 urandom | wc -c; (echo x > full) 2>/dev/null || echo full"
+    )
+    assert place.sh(script + works).out.split() == ["3", "5", "full"]
+    assert [Path("/dev", name).stat().st_mtime_ns for name in names] == before
+
+
+def test_a_command_stays_the_first_to_go_when_memory_runs_out(place: Yard) -> None:
+    """By no file of its process or of its threads, and none of its children; what is open can be opened again."""
+    script = """
+cd /proc; (ls -d self/oom_* $$/oom_* 1/oom_* thread-self/oom_*; ls -d self/task/*/oom_*) | grep -v 'oom_score$' | while read name
+do (echo 0 > $name || echo -17 > $name) 2>/dev/null && echo lowered $name; done
+cat self/oom_score_adj; sh -c 'cat /proc/self/oom_score_adj'; exec 5>/tmp/open; echo again > /proc/self/fd/5; cat /tmp/open
+"""
+    assert place.sh(script).out.split() == ["1000", "1000", "again"]
+
+
+_LOCKS_AND_WATCHES = """
+import ctypes, fcntl, os, select, sys
+watch = ctypes.CDLL(None).inotify_init()
+ctypes.CDLL(None).inotify_add_watch(watch, sys.argv[1].encode(), 0x20)
+file = open(sys.argv[1] + "/program")
+fcntl.flock(file, fcntl.LOCK_EX)
+os.read(watch, 4096)  # our own opening
+print("locked", flush=True)
+input()
+print("watched" if select.select([watch], [], [], 0)[0] else "nothing")
+"""
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="mounts")
+@pytest.mark.parametrize("mode", MODES)
+def test_a_readable_folder_with_a_mount_below_it_is_refused_and_what_is_mounted_is_not(mode: str) -> None:
+    """It could be shown only as it is, with its sockets and fifos; an ordinary user cannot even take it apart."""
     with yard(mode) as place:
         nested = place.folder / "tools" / "nested"
         nested.mkdir(parents=True)
@@ -244,7 +356,9 @@ def test_mounts_below_a_readable_path_are_read_only_too(mode: str) -> None:
             os.chown(nested, USER, USER)
             script = f"ls -d {nested} && touch {nested}/x || echo refused"
             # the crew's zygote began before that mount; its namespace follows the host's
-            assert place.sh(script, readable=(str(place.folder / "tools"),)).out.split() == [str(nested), "refused"]
+            with pytest.raises(LaunchError, match=rf"root: readable .*tools: {nested} is mounted below it"):
+                place.sh(script, readable=(str(place.folder / "tools"),))
+            assert place.sh(script, readable=(str(nested),)).out.split() == [str(nested), "refused"]
         finally:
             subprocess.run(["umount", str(nested)], check=True)
 

@@ -120,8 +120,8 @@ def test_every_step_is_on_the_disk_before_the_next_relies_on_it(tmp_path, ws):
     layer = box._stack.chain[0]
     assert disk.calls == [
         ("syncfs", box._line.store.name),
-        ("write", f".{layer}.json.new"),
-        ("fsync", f".{layer}.json.new"),
+        ("write", f".{layer}.json.{box.store.name}.new"),
+        ("fsync", f".{layer}.json.{box.store.name}.new"),
         ("rename", f"{layer}.json"),
         ("fsync", "manifests"),
         ("write", ".box.json.new"),
@@ -149,7 +149,7 @@ def test_the_kernel_is_asked_in_that_order(tmp_path, ws):
     words = [(call.split("(")[0].rstrip("at2"), call) for call in calls[start : start + 7]]
     assert [word for word, _ in words] == ["syncfs", "fsync", "rename", "fsync", "fsync", "rename", "fsync"]
     for (_, call), what in zip(
-        words, ["boxes", ".json.new", "manifests", "manifests>", ".box.json", "/box.json", "lines"], strict=True
+        words, ["boxes", ".json.", "manifests", "manifests>", ".box.json", "/box.json", "lines"], strict=True
     ):
         assert what in call
 
@@ -257,7 +257,7 @@ def test_a_damaged_record_is_an_error_and_not_an_empty_box(tmp_path, ws):
     [line] = again.kept()
     record = line / "box.json"
     text = record.read_text()
-    for broken in ("", text[:-20], text.replace("number 1", "number 7"), text.replace('"version":1', '"version":2')):
+    for broken in ("", text[:-20], text.replace("number 1", "number 7"), text.replace('"version":2', '"version":3')):
         record.write_text(broken)
         with pytest.raises(SandboxError, match=r"damaged|version"):
             again.open(ws, reopen=line)

@@ -12,10 +12,12 @@ from overlay_kit import backend, settled, sh, workspace
 from rsi import clock
 from rsi.errors import SandboxError
 from rsi.sandbox.overlay.disk import Disk
-from rsi.sandbox.overlay.home import KEEP_S, Home
+from rsi.sandbox.overlay.home import Home
 from rsi.sandbox.overlay.place import place
+from rsi.sandbox.overlay.room import SWEEP_S
 from rsi.sandbox.overlay.trash import Trash
 
+DAY_S = 86_400.0
 #: Opens a box, does what it is told and waits to be killed.
 OWNER = """
 import sys, pathlib
@@ -73,27 +75,79 @@ def test_leftovers_of_the_dead_are_cleared_by_the_next_start_and_the_living_left
     assert list((home / "trash").iterdir()) == []
 
 
-def test_durable_checkpoints_of_the_dead_wait_until_they_are_too_old(tmp_path, ws):
+def test_durable_checkpoints_of_the_dead_wait_until_somebody_asks_for_old_ones_to_go(tmp_path, ws):
     home = tmp_path / "home"
     owner = Owner(home, ws, "durable")
     owner.kill()
-    mine = Home(home, Disk())
-    assert mine.sweep() == []
+    mine = backend(home)
+    old = clock.now() - 400 * DAY_S
+    for record in home.glob("boxes/*/lines/*/box.json"):
+        os.utime(record, (old, old))
+    mine.open(ws).close()
+    assert mine.sweep() == mine.sweep(401 * DAY_S) == []
     assert len(mine.kept()) == 2  # the box, and the fork that knows its checkpoint
+    assert len(mine.sweep(399 * DAY_S)) == 2
+    mine.drain()
+    assert stores(home) == []
+
+
+@pytest.mark.parametrize("broken", ["", "{", None], ids=["empty", "torn", "newer"])
+def test_what_cannot_be_read_is_kept_for_whoever_can(tmp_path, ws, broken):
+    """Another version's durable checkpoints were swept by the next box that was opened."""
+    home = tmp_path / "home"
+    Owner(home, ws, "durable").kill()
+    mine = backend(home)
+    line = mine.kept()[0]
+    record = line / "box.json"
+    text = record.read_text()
+    record.write_text(text.replace('"version":2', '"version":3') if broken is None else broken)
+    with pytest.raises(SandboxError, match=r"damaged|version"):
+        mine.open(ws, reopen=line)
+    assert mine.sweep() == []
+    other = backend(home)
+    other.open(ws).close()
+    other.drain()
+    record.write_text(text)
+    box = mine.open(ws, reopen=line)
+    assert [point.label for point in box.checkpoints()] == ["one"]
+    box.restore(box.checkpoints()[0].id)
+    box.close()
+
+
+def test_a_line_whose_maker_died_before_it_had_a_record_is_cleared(tmp_path, ws):
+    home = tmp_path / "home"
+    owner = Owner(home, ws)
+    owner.kill()
+    for record in home.glob("boxes/*/lines/*/box.json"):
+        record.unlink()
+    mine = backend(home)
+    assert len(mine.sweep()) == 2
+    mine.drain()
+    assert stores(home) == []
+
+
+def test_a_back_end_that_lives_long_looks_again_for_the_dead(tmp_path, ws):
+    home = tmp_path / "home"
+    mine = backend(home)
+    mine.open(ws).close()
+    Owner(home, ws).kill()
+    mine.open(ws).close()
+    assert len(stores(home)) == 1  # it has just looked
 
     class Later:
-        now = staticmethod(lambda: clock._REAL.now() + KEEP_S + 1)
-        monotonic = staticmethod(clock._REAL.monotonic)
+        now = staticmethod(clock._REAL.now)
+        monotonic = staticmethod(lambda: clock._REAL.monotonic() + SWEEP_S)
         sleep = staticmethod(clock._REAL.sleep)
         asleep = staticmethod(clock._REAL.asleep)
 
     clock.install(Later())
     try:
-        assert len(mine.sweep()) == 2
+        mine.open(ws).close()
     finally:
         clock.install(None)
-    mine.trash.background.drain()
+    mine.drain()
     assert stores(home) == []
+    assert list((home / "trash").iterdir()) == []
 
 
 def test_the_store_is_for_its_owner_alone(tmp_path, ws):

@@ -1,5 +1,6 @@
 """A command in a box: one at a time, within its limits, ended with the box."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -215,3 +216,18 @@ def test_what_was_deleted_again_counts_no_more(tmp_path):
     for path in (tmp_path / "0").iterdir():
         path.unlink()
     assert [gauge() for _ in range(3)][-1].inodes == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has files of several owners")
+def test_files_of_other_owners_are_nobodys_and_stay_as_they_are(box, ws):
+    """Only the workspace's owner is mapped into a command: what is somebody else's cannot be changed in the view."""
+    for name, mode in (("closed", 0o600), ("open", 0o644)):
+        (ws / name).write_text(name)
+        (ws / name).chmod(mode)
+        os.chown(ws / name, 4711, 4711)
+    said = sh(box, "set +e; stat -c %u open; cat open closed; echo x >> open; rm -f open; mv closed c2; ls", wall_s=10)
+    assert said.stdout.splitlines()[0] == "65534"
+    assert "open" in said.stdout.splitlines()[1]
+    assert "closed: Permission denied" in said.stderr
+    assert {"open", "closed"} <= {*said.stdout.split()}
+    assert box.changes() == []

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
+from launch_kit import in_fork, kernel_filter
 from probe_boxes import Bare, Broken, Crashing, Gone, Silent
 
 from rsi.sandbox import probe
+from rsi.sandbox.launcher import bpf
+from rsi.sandbox.launcher.table import NUMBERS
 from rsi.sandbox.model import Isolation
-from rsi.sandbox.probe import FLAGS, Report, Tried, cache
+from rsi.sandbox.probe import FLAGS, Report, Tried, cache, program
 from rsi.sandbox.probe.judge import KINDS
-from rsi.sandbox.probe.targets import secret
+from rsi.sandbox.probe.targets import ENV_SECRET, Targets, secret
 
 NOTHING = Isolation()
+PTRACE = NUMBERS.get("ptrace")
 
 
 @pytest.fixture
@@ -37,6 +45,51 @@ def test_where_nothing_is_isolated_every_attack_that_works_outside_works_inside(
     assert bare.isolation() == NOTHING
     assert [each.name for each in bare.tried if each.held] == []
     assert {each.flag for each in bare.tried if each.succeeded} == set(FLAGS)
+
+
+@pytest.fixture
+def targets(monkeypatch, tmp_path) -> Iterator[Targets]:
+    monkeypatch.setenv(ENV_SECRET, secret())
+    with Targets(tmp_path) as planted:
+        yield planted
+
+
+def test_the_victim_of_one_run_is_not_that_of_the_other(targets):
+    """The runs go on at the same time: what one kills, traces or says, is not taken from the other."""
+    control, box = targets.order("control"), targets.order("box")
+    private = {"says", "target", "shown", "shm_name", "victim", "victim_name", "traced"}
+    assert {key for key in private if control[key] == box[key]} == set()
+
+
+@pytest.mark.skipif(PTRACE is None, reason="the number of ptrace is not known here")
+def test_a_control_that_traces_its_victim_does_not_keep_the_box_from_its_own(targets):
+    tracer = f"""
+import ctypes, os, sys
+if ctypes.CDLL(None).syscall({PTRACE}, 0x4206, {targets.order("control")["traced"]}, 0, 0):
+    sys.exit("refused")
+print(flush=True)
+sys.stdin.read()
+"""
+    with subprocess.Popen([sys.executable, "-c", tracer], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as tracing:
+        if not tracing.stdout.readline():
+            pytest.skip("this machine lets nobody trace")
+        order = msgspec.json.encode(targets.order("box"))
+        ended = program.outside(targets.workspace("box"), "attack", given=order)
+        tracing.stdin.close()
+    assert json.loads(ended.stdout)["trace"] == {"proof": True}
+
+
+@pytest.mark.skipif(PTRACE is None, reason="the number of ptrace is not known here")
+def test_what_the_machine_refuses_to_everybody_is_credited_to_no_box(state):
+    """Under a filter without ptrace, as in some containers: the attack fails inside and outside."""
+    refused = [bpf.load(bpf.NUMBER), *bpf.equal(PTRACE, bpf.error(errno.EPERM)), *bpf.ret(bpf.ALLOW)]
+
+    def found() -> list[tuple[str, bool, bool]]:
+        tried = probe.report(Bare(), fresh=True).tried
+        return [(each.name, each.control, each.held) for each in tried if each.name.startswith("trace") or each.held]
+
+    seen = in_fork(found, prepare=lambda: kernel_filter(bpf.assemble(refused)))
+    assert seen == [("trace", False, False), ("trace_child", False, False)]
 
 
 def test_every_needed_control_succeeds_here_or_the_flags_could_not_be_shown(bare):
@@ -212,6 +265,14 @@ def test_another_boot_version_kernel_launcher_or_container_is_probed_again(
 ):
     monkeypatch.setattr(what, value)
     assert reads_nothing()
+
+
+@pytest.mark.parametrize("who", ["getuid", "getgid"])
+def test_another_user_or_group_is_another_key(monkeypatch, who):
+    """What a group may read or write, another may not."""
+    before = cache.key(packed())
+    monkeypatch.setattr(os, who, lambda: 4711)
+    assert cache.key(packed()) not in (before, None)
 
 
 def test_another_home_is_probed_again(remembered, reads_nothing, monkeypatch, tmp_path):

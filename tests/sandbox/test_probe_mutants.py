@@ -36,7 +36,8 @@ FALLS = {
     "pid cgroup": Falls({"processes", "kill_all"}, {"memory"}),  # and counts it
     "ipc": Falls({"sockets"}),
     "root": Falls({"fs_read", "fs_write", "home", "sockets"}),  # sockets have paths
-    "read-only": Falls({"fs_write"}),
+    "read-only": Falls({"fs_write", "sockets"}),  # what is shown is shown as it is: its sockets, too
+    "shown": Falls({"sockets"}),
     "caps": Falls({"privileges"}),
     "clean-env": Falls({"env"}),
     "memory-limit": Falls({"memory"}),

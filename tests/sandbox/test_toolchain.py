@@ -28,6 +28,9 @@ def interpreter(prefix: Path, name: str = "python3.11") -> Path:
     (prefix / "bin").mkdir(parents=True, exist_ok=True)
     (prefix / "bin" / name).write_text("#!/bin/sh\n")
     (prefix / "bin" / name).chmod(0o755)
+    library = prefix / "lib" / ("node_modules/npm" if name == "node" else name)
+    library.mkdir(parents=True, exist_ok=True)
+    (library / "os.py").touch()
     if not (prefix / "bin" / "python3").exists():
         (prefix / "bin" / "python3").symlink_to(name)
     return prefix / "bin" / name
@@ -106,6 +109,112 @@ def test_a_parent_of_the_workspace_and_the_system_are_no_toolchain(home):
     assert not is_toolchain(home / "project", inner, home)
     for folder in ("/", "/usr", "/usr/local", "/bin", "/etc", "/home", "/root", "/var/lib"):
         assert not is_toolchain(Path(folder), inner, home), folder
+
+
+@pytest.fixture
+def foreign(home) -> Path:
+    """Somebody else's project, with a venv in its very folder."""
+    place = home.parent / "other" / "project"
+    made = venv(place, interpreter(home / ".pyenv/versions/3.11.7"))
+    for name in ("lib/python3.11/site-packages", "lib/secret", "share", "src"):
+        (made / name).mkdir(parents=True)
+    for name in ("settings.py", "src/code.py", "lib/secret/code.py", "share/code.py"):
+        (made / name).touch()
+    return made
+
+
+def _names_a_foreign_project(how: str, project: Path, foreign: Path) -> list[str]:
+    if how == "config":
+        (project / ".venv/bin").mkdir(parents=True)
+        (project / ".venv/pyvenv.cfg").write_text(f"home = {foreign}/bin\n")
+    elif how == "config through the workspace":
+        (project / "way").symlink_to(foreign.parent)
+        (project / ".venv/bin").mkdir(parents=True)
+        (project / ".venv/pyvenv.cfg").write_text(f"home = {project}/way/{foreign.name}/bin\n")
+    elif how == "link":
+        venv(project / ".venv", foreign / "bin/python")
+    elif how == "folder":
+        (project / ".venv").symlink_to(foreign)
+    elif how == "program":
+        (project / "tool").symlink_to(foreign / "bin/python")
+        return [str(project / "tool")]
+    return []
+
+
+@pytest.mark.parametrize("how", ["config", "config through the workspace", "link", "folder", "program"])
+def test_a_foreign_project_that_the_workspace_names_is_not_shown(home, foreign, how):
+    """Of the venv that lies in it, what makes a venv."""
+    argv = _names_a_foreign_project(how, home / "project", foreign)
+    shown = readable_for(home / "project", argv, {}, home=home)
+    kept = [path for path in shown if path.is_relative_to(foreign)]
+    assert {str(path.relative_to(foreign)) for path in kept} == {"bin", "lib/python3.11", "pyvenv.cfg"}
+
+
+def test_a_project_with_a_program_called_python_is_no_toolchain_if_only_the_workspace_says_so(home):
+    other = home.parent / "other" / "project"
+    (other / "bin").mkdir(parents=True)
+    (other / "bin/python").touch()
+    (home / "project/.venv").mkdir()
+    (home / "project/.venv/pyvenv.cfg").write_text(f"home = {other}/bin\n")
+    assert readable_for(home / "project", (), {}, home=home) == ()
+
+
+def test_of_an_interpreter_with_other_things_beside_it_only_its_parts_are_shown(home):
+    python = interpreter(home / "stuff/python")
+    (home / "stuff/python/notes.txt").touch()
+    venv(home / "project/.venv", python)
+    assert found(home) == ["stuff/python/bin", "stuff/python/lib"]
+    shown = readable_for(home / "project", (), {}, home=home)
+    assert str(home / "stuff/python/bin") in path_for(home / "project", {}, readable=shown).split(":")
+
+
+def test_what_the_caller_named_is_shown_whole(home, foreign):
+    assert foreign in readable_for(home / "project", (), {"VIRTUAL_ENV": str(foreign)}, home=home)
+
+
+def test_the_callers_name_for_the_workspaces_venv_makes_it_no_more_trusted(home, foreign):
+    alias = home / "alias"
+    alias.symlink_to(home / "project")
+    (home / "project/.venv").symlink_to(foreign)
+    assert foreign not in readable_for(home / "project", (), {"VIRTUAL_ENV": str(alias / ".venv")}, home=home)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"home = /a\0b/bin", b"home = /" + b"x" * 5000 + b"/bin", b"home = /\xff\xfe/bin", b"home", b"=\nhome=\n", b"\0" * 100_000,
+     b"home = /loop/bin", b"HOME = relative/bin\nhome = ../../bin"],
+)  # fmt: skip
+def test_a_hostile_pyvenv_cfg_shows_nothing_and_breaks_nothing(home, text):
+    (home / "project/.venv").mkdir()
+    (home / "loop").symlink_to("loop")
+    (home / "project/.venv/pyvenv.cfg").write_bytes(text.replace(b"/loop", os.fsencode(home / "loop")))
+    assert found(home) == []
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "closed", "loop"])
+def test_a_pyvenv_cfg_that_cannot_be_read_is_none(home, kind):
+    config = home / "project/.venv/pyvenv.cfg"
+    config.parent.mkdir()
+    if kind == "fifo":
+        os.mkfifo(config)
+    elif kind == "folder":
+        config.mkdir()
+    elif kind == "loop":
+        config.symlink_to(config)
+    else:
+        config.touch()
+        config.parent.chmod(0)
+    assert found(home) == []
+    config.parent.chmod(0o755)
+
+
+def test_a_user_without_a_home_gets_a_toolchain_all_the_same(home, monkeypatch):
+    def nobody(*_):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nobody)
+    venv(home / "project/.venv", interpreter(home / ".pyenv/versions/3.11.7"))
+    assert readable_for(home / "project", (), {}) == (home / ".pyenv/versions/3.11.7",)
 
 
 def test_a_loop_of_links_ends(home):

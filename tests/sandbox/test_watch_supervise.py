@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import uuid
 from pathlib import Path
 
@@ -17,11 +18,12 @@ from rsi import clock
 from rsi.errors import LaunchError
 from rsi.sandbox.launch import Ended
 from rsi.sandbox.model import Command, ExecResult, Limits, MiB
-from rsi.sandbox.watch import NPROC_SLACK, Usage, rlimits, supervise, tree
+from rsi.sandbox.watch import NPROC_SLACK, Cgroup, Usage, cgroup, rlimits, supervise, tree
 from rsi.sandbox.watch.gauges import LATEST_S, Processes, View
 from rsi.sandbox.watch.streams import Kept, Streams
 
 SPARE = Limits(wall_s=60)
+cgroups = pytest.mark.skipif(cgroup.unavailable() is not None, reason=str(cgroup.unavailable()))
 
 
 class Child:
@@ -165,6 +167,56 @@ def test_memory_in_an_unnamed_file_is_counted() -> None:
     assert python(script, Limits(memory=64 * MiB, wall_s=20)).killed_by == "memory"
 
 
+def test_a_deleted_file_on_the_disk_is_no_memory(tmp_path: Path) -> None:
+    """It has no name, as a memfd has none, and another device."""
+    with (tmp_path / "file").open("wb") as file:
+        file.write(bytes(MiB))
+        file.flush()
+        before = tree.memfds([os.getpid()])
+        (tmp_path / "file").unlink()
+        assert tree.memfds([os.getpid()]) == before
+    fd = os.memfd_create("rsi-test")
+    os.write(fd, bytes(MiB))
+    assert tree.memfds([os.getpid()]) == before + MiB
+    os.close(fd)
+
+
+_HEADLESS = """
+import ctypes, os, signal, sys, threading
+def spend():
+    leader.join()
+    {spend}
+    signal.pause() if False else threading.Event().wait()
+class Leader:
+    def join(self):
+        while open(f"/proc/{{os.getpid()}}/stat").read().rsplit(")", 1)[1].split()[0] != "Z": pass
+leader = Leader()
+threading.Thread(target=spend).start()
+ctypes.CDLL(None).syscall({exit}, 0)
+"""
+
+
+@pytest.mark.parametrize(
+    "spend", ["x = bytearray(b'x') * (90 << 20)", "f = os.memfd_create('x'); [os.write(f, bytes(1 << 20)) for _ in range(90)]"]
+)  # fmt: skip
+def test_memory_of_a_process_whose_first_thread_has_ended_is_counted(spend: str) -> None:
+    """/proc says nothing of it under the process itself, only under its other threads."""
+    number = {"x86_64": 60, "aarch64": 93}[os.uname().machine]  # exit(2): of one thread
+    script = _HEADLESS.format(spend=spend, exit=number)
+    assert python(script, Limits(memory=64 * MiB, wall_s=20)).killed_by == "memory"
+
+
+def test_page_tables_are_counted() -> None:
+    """Read a byte of every 2 MiB: the pages are one and the same, what says so takes 4 KiB each."""
+    script = (
+        "import ctypes, signal\nl = ctypes.CDLL(None, use_errno=True); l.mmap.restype = ctypes.c_void_p\n"
+        "a = l.mmap(None, ctypes.c_size_t(1 << 36), 1, 0x4022, -1, ctypes.c_long(0))\n"
+        "l.madvise(ctypes.c_void_p(a), ctypes.c_size_t(1 << 36), 15)\n"
+        "for n in range(0, 1 << 36, 1 << 21): ctypes.c_byte.from_address(a + n).value\nsignal.pause()"
+    )
+    assert python(script, Limits(memory=96 * MiB, wall_s=20)).killed_by == "memory"
+
+
 def test_too_many_processes_are_ended() -> None:
     script = "import os, signal\nfor _ in range(5): os.fork()\nsignal.pause()"
     assert python_under_a_reaper(script, Limits(processes=12, wall_s=20)).killed_by == "processes"
@@ -211,10 +263,72 @@ def test_cpu_time_of_all_children_together_is_ended() -> None:
     assert result.killed_by == "cpu"
 
 
+_UNWAITED = """
+import os, signal, time
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+for _ in range(5):
+    if os.fork() == 0:
+        while time.process_time() < 0.2: pass
+        os._exit(0)
+    try: os.wait()
+    except ChildProcessError: pass
+"""
+
+
+def test_cpu_time_of_children_whose_end_is_ignored_is_counted() -> None:
+    """The kernel adds it to nobody's: what was last seen of each is kept."""
+    assert python(_UNWAITED, Limits(cpu_s=0.5, wall_s=60)).killed_by == "cpu"
+    assert python(_UNWAITED).cpu_s > 0.5
+
+
+@cgroups
+def test_a_control_group_counts_the_time_of_what_was_too_short_to_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tree, "times", lambda _: {})
+    script = "input()\n" + _UNWAITED
+    with group_of() as group:
+
+        def start(*fds: int) -> Child:
+            child = Child((sys.executable, "-I", "-S", "-c", script), fds)
+            group.add(child.pid)
+            return child
+
+        command = Command(argv=("x",), env={}, input=b"\n", limits=Limits(cpu_s=0.5, wall_s=60))
+        result = supervise(start, command, cgroup=group)
+        if not group.cpu_s:
+            pytest.skip("this kernel does not count it")
+        assert (result.killed_by, result.cpu_s >= 0.5) == ("cpu", True)
+
+
+@cgroups
+def test_a_limit_ends_all_of_the_group_and_not_only_the_victim() -> None:
+    """A process that has left its session and its parent, of a victim that can only end itself."""
+    marker = f"rsi-{uuid.uuid4().hex}"
+    script = f"setsid sh -c 'while :; do sleep 1; done' {marker} & sleep 600"
+    with group_of() as group:
+
+        def start(*fds: int) -> Child:
+            child = Child(("/bin/sh", "-c", f"read line; {script}"), fds)
+            group.add(child.pid)
+            return child
+
+        command = Command(argv=("x",), env={}, input=b"\n", limits=Limits(wall_s=0.5))
+        assert supervise(start, command, cgroup=group).killed_by == "timeout"
+        deadline = clock.monotonic() + 20
+        while running(marker) and clock.monotonic() < deadline:  # what was killed is still ending
+            threading.Event().wait(0.01)
+        assert running(marker) == []
+
+
+def group_of() -> Cgroup:
+    made = Cgroup.make(Limits())
+    assert made is not None
+    return made
+
+
 @pytest.mark.parametrize(("burnt_s", "killer"), [(0.2, "cpu"), (0.0, None)])
 def test_a_death_by_rlimit_cpu_is_cpu(burnt_s: float, killer: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel was faster than the watch, which here sees no CPU time at all; an early SIGXCPU is somebody else's."""
-    monkeypatch.setattr(tree, "cpu_s", lambda _: 0.0)
+    monkeypatch.setattr(tree, "times", lambda _: {})
     script = f"import os, time\nwhile time.process_time() < {burnt_s}: pass\nos.kill(os.getpid(), 24)"
     result = python(script, Limits(cpu_s=0.2, wall_s=60))
     assert (result.killed_by, result.returncode) == (killer, 128 + 24)
@@ -222,7 +336,7 @@ def test_a_death_by_rlimit_cpu_is_cpu(burnt_s: float, killer: str | None, monkey
 
 def test_cpu_time_is_named_whatever_the_first_process_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel ended a child; its parent ends as if nothing had been."""
-    monkeypatch.setattr(tree, "cpu_s", lambda _: 0.0)
+    monkeypatch.setattr(tree, "times", lambda _: {})
     spin = "while time.process_time() < 0.3: pass\n os.kill(os.getpid(), 9)"
     script = f"import os, time\nif os.fork():\n os.wait()\nelse:\n {spin}"
     result = python(script, Limits(cpu_s=0.2, wall_s=60))
@@ -283,6 +397,20 @@ def test_a_command_that_never_started_is_an_error_and_leaks_nothing() -> None:
     with pytest.raises(LaunchError, match="exec: no"):
         supervise(start, Command(argv=("x",), env={}))
     assert descriptors() == before
+
+
+@pytest.mark.parametrize("spare", range(6))
+def test_pipes_for_which_there_are_not_enough_descriptors_leak_none(spare: int) -> None:
+    script = (
+        "import os, resource\nfrom rsi.sandbox.watch.streams import Streams\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))\nkept = []\n"
+        "try:\n while True: kept.append(os.dup(2))\nexcept OSError: pass\n"
+        f"for _ in range({spare}): os.close(kept.pop())\n"
+        "try: Streams(b'', 1); print('made')\nexcept OSError: pass\n"
+        f"print([os.dup(2) for _ in range({spare})] and 'free')"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, f"{'free' if spare else '[]'}\n"), ended.stderr
 
 
 def test_descriptors_are_given_back() -> None:
@@ -347,14 +475,14 @@ def test_own_memory_and_threads_are_seen() -> None:
     anonymous, _ = tree.proportional([os.getpid()])
     assert 0 < anonymous <= tree.resident([os.getpid()])
     assert tree.tasks([os.getpid()]) == len(list(Path("/proc/self/task").iterdir()))
-    assert tree.cpu_s([os.getpid()]) > 0
+    assert [each.own > 0 for each in tree.times([os.getpid()]).values()] == [True]
 
 
 def test_a_tree_that_has_gone_uses_nothing() -> None:
     gone = subprocess.Popen(("true",))
     gone.wait()
     assert tree.pids(gone.pid) == []
-    assert Processes(gone.pid, Limits(), counted=False).look().killer is None
+    assert Processes(gone.pid, Limits()).look().killer is None
 
 
 def test_the_kernels_own_limits_leave_room_for_the_watch() -> None:

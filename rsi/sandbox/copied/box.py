@@ -20,9 +20,11 @@ from rsi.sandbox.copied.differ import State, changes
 from rsi.sandbox.copied.duplicate import Duplicate, Skipped, duplicate
 from rsi.sandbox.copied.runner import Runner, View
 from rsi.sandbox.copied.stores import Home, Store
+from rsi.sandbox.feed import fed
 from rsi.sandbox.model import Change, Checkpoint, Command, ExecResult
 from rsi.sandbox.overlay.disk import Disk
 from rsi.sandbox.overlay.gauge import Gauge
+from rsi.sandbox.overlay.room import named
 from rsi.sandbox.watch import Cgroup, supervise
 
 _log: Final = logging.getLogger("rsi.sandbox")
@@ -61,6 +63,7 @@ class CopiedBox:
         self.workspace, self.skipped = workspace, tuple[Skipped, ...]()
         self._runner, self._home, self._readable = runner, home, readable
         self._lock, self._closed = threading.RLock(), threading.Event()
+        self._owner: Final = os.getpid()
         self._running: threading.Event | None = None  # set by who wants the command of the moment to end
         self._disk = Disk()
         self._store: Store = home.new(workspace) if reopen is None else home.reopen(reopen, workspace)
@@ -91,13 +94,14 @@ class CopiedBox:
             run = self._runner.prepare(view, command, group)
             self._running = over = threading.Event()
             try:
-                result = supervise(
-                    run.start,
-                    command,
-                    usage=Gauge(str(self._now.root), command.limits),
-                    cgroup=group,
-                    closed=lambda: over.is_set() or self._closed.is_set(),
-                )
+                with fed(run.start, command.stdin) as begin:
+                    result = supervise(
+                        begin,
+                        command,
+                        usage=Gauge(str(self._now.root), command.limits),
+                        cgroup=group,
+                        closed=lambda: over.is_set() or self._closed.is_set(),
+                    )
             finally:
                 self._running = None
             return run.finish(result)
@@ -155,10 +159,10 @@ class CopiedBox:
             return changes(before, after)
 
     def close(self) -> None:
-        """End what runs, give the space back; returns at once."""
-        if not self._closed.is_set():
+        """End what runs, give the space back; returns at once. In a process forked from its maker nothing happens."""
+        if os.getpid() == self._owner:
             self._closed.set()
-            self._store.trash.background.submit(self._discard)
+            self._store.trash.background.submit(self._discard)  # again, if Ctrl-C came before: once is enough for it
 
     def _discard(self) -> None:
         with self._lock:
@@ -221,7 +225,9 @@ class CopiedBox:
 
     @contextlib.contextmanager
     def _mine(self) -> Iterator[None]:
-        with self._lock:
+        if os.getpid() != self._owner:
+            raise SandboxError(f"the box for {self.workspace} is another process's; open one here")
+        with self._lock, named(self._store.folder):
             if self._closed.is_set():
                 raise SandboxError(f"the box for {self.workspace} is closed; open a new one")
             yield

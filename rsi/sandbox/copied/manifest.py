@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 from typing import Final
@@ -13,14 +12,18 @@ from rsi.errors import SandboxError
 from rsi.sandbox.copied.differ import names
 from rsi.sandbox.copied.duplicate import Name
 from rsi.sandbox.model import Checkpoint
+from rsi.sandbox.overlay import digest
 from rsi.sandbox.overlay.disk import Disk
 
 NAME: Final = "manifest.json"
+#: 2: files are hashed without their holes (`rsi.sandbox.overlay.digest`).
+VERSION: Final = 2
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What `NAME` beside a checkpoint's folder holds. Paths as `os.fsencode`, hex, for JSON knows no other bytes."""
 
+    version: int = 1
     checkpoint: Checkpoint
     names: dict[str, Name]
     sha256: dict[str, str]
@@ -36,6 +39,7 @@ def save(folder: Path, tree: Path, checkpoint: Checkpoint, disk: Disk) -> None:
         disk.syncfs(tree)
         found = names(tree)
         manifest = Manifest(
+            version=VERSION,
             checkpoint=checkpoint,
             names={_hex(path): _plain(name) for path, name in found.items()},
             sha256={_hex(path): _sha256(tree / path) for path, name in found.items() if name.kind == "file"},
@@ -54,6 +58,10 @@ def verified(folder: Path, tree: Path) -> Checkpoint:
     """
     try:
         manifest = msgspec.json.decode((folder / NAME).read_bytes(), type=Manifest)
+        if manifest.version != VERSION:
+            raise SandboxError(
+                f"checkpoint {folder.name}: written by another version of rsi ({manifest.version}); open it with that"
+            )
         found = {_hex(path): (path, _plain(name)) for path, name in names(tree).items()}
         for path in sorted(found.keys() ^ manifest.names.keys()):
             raise SandboxError(
@@ -77,5 +85,12 @@ def _hex(path: str) -> str:
 
 
 def _sha256(path: Path) -> str:
-    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123 - a descriptor
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        return digest.sha256(fd, os.fstat(fd).st_size, _never)
+    finally:
+        os.close(fd)
+
+
+def _never() -> None:
+    """Nobody waits for a copy to be closed: that is done in the background."""

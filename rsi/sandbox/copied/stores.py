@@ -6,6 +6,8 @@ import fcntl
 import os
 import secrets
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +19,7 @@ from rsi.sandbox.overlay.trash import Trash
 
 _BOX: Final = "box.json"
 _LOCK: Final = "lock"
+_GATE: Final = "gate"
 _TRASH: Final = "trash"
 
 
@@ -82,10 +85,11 @@ class Home:
     def new(self, workspace: Path) -> Store:
         """An empty store for a box of this workspace."""
         folder = self.folder / f"box-{secrets.token_hex(8)}"
-        folder.mkdir(self._mode)
-        (folder / "points").mkdir(self._mode)
-        (folder / _BOX).write_bytes(msgspec.json.encode(Written(str(workspace))))
-        return Store(folder, self.trash)
+        with self._gate():  # until it is locked, it is one of the dead
+            folder.mkdir(self._mode)
+            (folder / "points").mkdir(self._mode)
+            (folder / _BOX).write_bytes(msgspec.json.encode(Written(str(workspace))))
+            return Store(folder, self.trash)
 
     def reopen(self, folder: Path, workspace: Path) -> Store:
         """The store of a box whose daemon has died.
@@ -99,18 +103,30 @@ class Home:
             raise SandboxError(f"{folder}: not the store of a box: {error}") from error
         if written.workspace != str(workspace):
             raise SandboxError(f"{folder}: the store of a box for {written.workspace}, not for {workspace}")
-        return Store(folder, self.trash)
+        with self._gate():
+            return Store(folder, self.trash)
 
     def sweep(self) -> None:
         """Throw away what died without leaving a durable checkpoint, in the background."""
         self.trash.empty()
-        for folder in self.folder.glob("box-*"):
-            lock = _locked(folder)
-            if lock is None:
-                continue
-            if not any(folder.glob("points/*/manifest.json")):
-                self.trash.take(folder)
-            os.close(lock)
+        with self._gate():
+            for folder in self.folder.glob("box-*"):
+                lock = _locked(folder)
+                if lock is None:
+                    continue
+                if not any(folder.glob("points/*/manifest.json")):
+                    self.trash.take(folder)
+                os.close(lock)
+
+    @contextmanager
+    def _gate(self) -> Iterator[None]:
+        """Held for the moment in which a store is made, taken over, or found to be dead."""
+        fd = os.open(self.folder / _GATE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
 
     def _own(self, folder: Path) -> None:
         folder.mkdir(self._mode, parents=True, exist_ok=True)

@@ -19,6 +19,10 @@ NEWUSER, NEWPID, NEWNET = 0x1000_0000, 0x2000_0000, 0x4000_0000
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS = 1, 4, 8
 PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 24, 38, 39, 47
 
+#: struct sigaction of the kernel: handler SIG_DFL, no flags, no restorer, an empty mask; and the size of a mask.
+_SIGSET_BYTES = 8
+_DEFAULT_ACTION = bytes(4 * _SIGSET_BYTES)
+
 _libc = ctypes.PyDLL(None, use_errno=True)
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
@@ -74,6 +78,14 @@ def prctl(option: int, second: int, third: int = 0) -> int:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error), "prctl")
     return result
+
+
+def default(number: int) -> None:
+    """Let a signal do what it does by itself, also one that the C library keeps for its own threads.
+
+    signal(2) of the library, and so Python's, refuses those; one that is ignored stays so over execve (signal(7)).
+    """
+    call("rt_sigaction", number, _DEFAULT_ACTION, None, _SIGSET_BYTES)
 
 
 def signalfd(signals: tuple[int, ...]) -> int:

@@ -46,10 +46,10 @@ def restrict(tree: int, attributes: int, *, user_namespace: int = 0, recursive: 
     call("mount_setattr", tree, b"", _AT_EMPTY_PATH | (_AT_RECURSIVE if recursive else 0), data, len(data))
 
 
-def make_read_only(path: bytes) -> None:
-    """The mount at this path, not those below it."""
+def make_read_only(path: bytes, *, recursive: bool = False) -> None:
+    """The mount at this path, and those below it only if asked to."""
     data = struct.pack("=QQQQ", READ_ONLY, 0, 0, 0)
-    call("mount_setattr", _AT_FDCWD, path, 0, data, len(data))
+    call("mount_setattr", _AT_FDCWD, path, _AT_RECURSIVE if recursive else 0, data, len(data))
 
 
 def attach(tree: int, target: bytes) -> None:

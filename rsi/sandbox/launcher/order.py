@@ -11,7 +11,7 @@ from .broken import BrokenError
 
 #: What an order may leave out, for the tests that show that a probe can fall.
 PROTECTIONS = frozenset(
-    ("seccomp", "network", "pid", "ipc", "root", "read-only", "dumpable", "caps", "idmap", "clean-env")
+    ("seccomp", "network", "pid", "ipc", "root", "read-only", "dumpable", "caps", "idmap", "clean-env", "shown")
 )
 #: Folders that have a mount of ours below them, or are one: no workspace and nothing readable can be in their place.
 _OURS = frozenset((b"/", b"/dev", b"/proc", b"/sys", b"/etc", b"/home", b"/tmp"))

@@ -17,6 +17,8 @@ NOT_FOUND, NOT_RUNNABLE = 127, 126
 _CLOSE_ON_EXEC = 4  # close_range(2)
 _DEFAULT_PATH = b"/usr/local/bin:/usr/bin:/bin"
 IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
+#: Python cannot name them (32 and 33 with glibc), and whoever started rsi may have had them ignored.
+KEPT_BY_THE_LIBRARY = tuple(sorted({*range(1, signal.NSIG)} - signal.valid_signals()))
 _NOTHING_BELOW = (errno.ENOENT, errno.ENOTDIR)
 
 
@@ -39,6 +41,8 @@ def _prepare(order: Order, standard: tuple[int, int, int]) -> None:
         calls.prctl(calls.PR_SET_PDEATHSIG, signal.SIGKILL)
         for ignored in IGNORED_BY_PYTHON:
             signal.signal(ignored, signal.SIG_DFL)
+        for kept in KEPT_BY_THE_LIBRARY:
+            calls.default(kept)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         os.setsid()
         _take(standard)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 
-from . import mounts
+from . import mounts, shown
 from .broken import Stage
-from .mounts import MS_NO_DEVICES, MS_NO_EXEC, MS_NO_SETUID, NO_DEVICES, NO_SETUID, READ_ONLY
+from .mounts import MS_NO_DEVICES, MS_NO_EXEC, MS_NO_SETUID
 from .order import Order
 from .privileges import GID, UID
 
@@ -19,7 +19,6 @@ STAGE = b"root"
 #: The workspace as the view's lowest layer, and the root to be.
 BASE, ROOT = STAGE + b"/base", STAGE + b"/new"
 
-_SHOWN = READ_ONLY | NO_SETUID | NO_DEVICES
 _SYSTEM = (b"/usr", b"/bin", b"/sbin", b"/lib", b"/lib64", b"/lib32", b"/libx32", b"/opt")
 #: What programs look up, and nothing that says who uses this machine, or how it is reached: folders are shown, ...
 _ETC_FOLDERS = (
@@ -70,7 +69,8 @@ class Builder:
     def __init__(self, order: Order, owner: tuple[int, int]) -> None:
         self._order, self._owner = order, f"uid={owner[0]},gid={owner[1]}"
         self._shown: list[bytes] = []
-        self._attributes = 0 if "read-only" in order.without else _SHOWN
+        self._attributes = 0 if "read-only" in order.without else shown.RESTRICTED
+        self._as_it_is = not {"read-only", "shown"}.isdisjoint(order.without)
 
     def build(self, base: int) -> None:
         """Everything but the view, /proc and the terminals; `base` is a copy of the workspace, attached here.
@@ -79,9 +79,10 @@ class Builder:
             BrokenError: of stage `root`.
         """
         with Stage("root", "mount the stage"):
+            self._points = shown.mount_points()  # of the host: none of ours yet
             mounts.mount(b"tmpfs", STAGE, MS_NO_SETUID | MS_NO_DEVICES, "mode=755,size=64k,nr_inodes=16")
-            os.mkdir(BASE)
-            os.mkdir(ROOT)
+            for name in (BASE, ROOT, STAGE + shown.LAYER, STAGE + shown.NOTHING):
+                os.mkdir(name)
             mounts.attach(base, BASE)
         if "root" in self._order.without:
             with Stage("root", "show the whole host"):
@@ -97,7 +98,6 @@ class Builder:
         with Stage("root", "make the workspace's place"):
             self._folder(self._order.workspace)
             mounts.make_read_only(ROOT)
-            mounts.make_read_only(ROOT + b"/dev")
 
     def _system(self) -> None:
         for path in _SYSTEM:
@@ -117,10 +117,11 @@ class Builder:
         for name in _NODES:
             self._file(b"/dev/" + name)
             mounts.bind(b"/dev/" + name, ROOT + b"/dev/" + name)
-        for name in (b"/dev/pts", b"/proc"):
+        for name in (b"/dev/pts", b"/dev/shm", b"/proc"):
             self._folder(name)
         for target, path in _LINKS:
             os.symlink(target, ROOT + path)
+        mounts.make_read_only(ROOT + b"/dev", recursive=True)  # nodes can be written to, and not changed themselves
         for path, content in _FILES:
             self._file(path, content)
         tmp = self._order.tmp
@@ -133,7 +134,7 @@ class Builder:
     def _readable(self, path: bytes) -> None:
         """Show a path under its own name and its real one; what lies in the workspace is left to the view."""
         real = os.path.realpath(path)
-        os.lstat(real)
+        shown.check(real, [] if self._visible(real) or self._as_it_is else self._below(real))
         if not self._visible(real):
             self._show(real)
         if real != path and not self._visible(path):
@@ -153,13 +154,19 @@ class Builder:
         return any(path == each or path.startswith(each + b"/") for each in (*self._shown, self._order.workspace))
 
     def _show(self, path: bytes) -> None:
+        """The system's folders as they are where something is mounted below: who could do that, owns the machine."""
         real = os.path.realpath(path)
-        if os.path.isdir(real):
-            self._folder(path)
+        is_folder = os.path.isdir(real)
+        self._folder(path) if is_folder else self._file(path)
+        if not is_folder or self._as_it_is or self._below(real):
+            mounts.show(real, ROOT + path, self._attributes)
         else:
-            self._file(path)
-        mounts.show(real, ROOT + path, self._attributes)
+            with Stage("root", f"show {os.fsdecode(real)} as a layer"):
+                shown.folder(STAGE, real, ROOT + path)
         self._shown.append(path)
+
+    def _below(self, path: bytes) -> list[bytes]:
+        return [point for point in self._points if point.startswith(path + b"/")]
 
     def _folder(self, path: bytes) -> None:
         try:

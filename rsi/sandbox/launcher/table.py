@@ -35,6 +35,7 @@ _EVERYWHERE = {
 }
 
 _X86_64 = {
+    "rt_sigaction": 13,
     "ioctl": 16,
     "socket": 41,
     "socketpair": 53,
@@ -120,6 +121,7 @@ _AARCH64 = {
     "clock_settime": 112,
     "syslog": 116,
     "ptrace": 117,
+    "rt_sigaction": 134,
     "reboot": 142,
     "sethostname": 161,
     "setdomainname": 162,

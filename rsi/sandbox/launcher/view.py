@@ -13,8 +13,6 @@ from .mounts import MS_NO_DEVICES, MS_NO_EXEC, MS_NO_SETUID, MS_READ_ONLY, NO_DE
 from .order import Order
 from .system import BASE, ROOT
 
-#: Readable, and not writable whatever the file's mode says.
-_FIXED = (b"/sys", b"/irq", b"/bus", b"/fs", b"/sysrq-trigger")
 #: About the machine and everybody on it.
 _COVERED_FILES = (
     *(b"/kcore", b"/keys", b"/key-users", b"/kmsg", b"/timer_list", b"/latency_stats", b"/sched_debug"),
@@ -65,6 +63,9 @@ def _at_once(order: Order) -> None:
 def mount_processes(order: Order) -> None:
     """A /proc of the new process namespace, without what is about the whole machine.
 
+    Read-only as a whole, its processes too: whoever can lower its own `oom_score_adj` is not the first to go when
+    memory runs out. What is behind /proc/PID/fd is elsewhere, and stays writable; names of threads are set by prctl(2).
+
     Raises:
         BrokenError: of stage `proc`.
     """
@@ -73,9 +74,7 @@ def mount_processes(order: Order) -> None:
         if "pid" in order.without:
             mounts.show(b"/proc", root, 0)
             return
-        mounts.mount(b"proc", root, MS_NO_SETUID | MS_NO_DEVICES | MS_NO_EXEC)
-        for name in _FIXED:
-            _if_there(lambda path: mounts.show(path, path, READ_ONLY), root + name)
+        mounts.mount(b"proc", root, MS_READ_ONLY | MS_NO_SETUID | MS_NO_DEVICES | MS_NO_EXEC)
         for name in _COVERED_FILES:
             _if_there(lambda path: mounts.bind(b"/dev/null", path), root + name)
         for name in _COVERED_FOLDERS:

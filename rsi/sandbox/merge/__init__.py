@@ -6,8 +6,9 @@ know that the tree is still the one that was checked.
 
 from rsi.sandbox.merge.apply import apply
 from rsi.sandbox.merge.fingerprint import Fingerprint, drift, fingerprint
+from rsi.sandbox.merge.recovery import recover, recover_home, undo_folder, undo_log, undo_logs
 from rsi.sandbox.merge.refusal import MergeRefusedError, Refusal
-from rsi.sandbox.merge.undo import UndoLog, recover, undo_folder
+from rsi.sandbox.merge.undo import UndoLog
 
 __all__ = [
     "Fingerprint",
@@ -18,5 +19,8 @@ __all__ = [
     "drift",
     "fingerprint",
     "recover",
+    "recover_home",
     "undo_folder",
+    "undo_log",
+    "undo_logs",
 ]

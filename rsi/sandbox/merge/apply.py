@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rsi.errors import ConflictError, MergeError
 from rsi.sandbox.merge.fingerprint import Fingerprint, again, drift
 from rsi.sandbox.merge.names import is_protected
 from rsi.sandbox.merge.plan import MAX_BYTES, MAX_PATHS, MAX_TOTAL, Rules, check, prepare
+from rsi.sandbox.merge.recovery import undo_folder
 from rsi.sandbox.merge.refusal import listed, shown
 from rsi.sandbox.merge.tree import Tree
-from rsi.sandbox.merge.undo import UndoLog, begin, commit, locked, undo_folder
+from rsi.sandbox.merge.undo import UndoLog, begin, commit, locked
 from rsi.sandbox.model import Change
 
 
@@ -28,6 +29,7 @@ def apply(
     expect: Fingerprint | None = None,
     home: Path | None = None,
     undo: Path | None = None,
+    begun: Callable[[UndoLog], None] | None = None,
 ) -> UndoLog:
     """Make `target` what `diff` says: every change or none.
 
@@ -45,6 +47,7 @@ def apply(
         expect: the target as it was checked; anything else there is refused.
         home: the home whose `.rsi/undo` keeps the log.
         undo: another folder for the log (default: the home's, else the user's state folder).
+        begun: told the log when it is on the disk and nothing is written yet: whatever happens then can be undone.
 
     Returns:
         the log that takes it back.
@@ -59,7 +62,7 @@ def apply(
     folder = _log_folder(undo or undo_folder(home, target), target)
     with locked(folder), Tree(target) as tree:
         log = _prepared(changes, tree, begin(folder, target), rules, expect)
-        _carry_out(log, tree)
+        _carry_out(log, tree, begun)
     return log
 
 
@@ -98,9 +101,11 @@ def _unchanged(target: Path, expect: Fingerprint | None) -> None:
         )
 
 
-def _carry_out(log: UndoLog, tree: Tree) -> None:
+def _carry_out(log: UndoLog, tree: Tree, begun: Callable[[UndoLog], None] | None) -> None:
     done = 0
     try:
+        if begun is not None:
+            begun(log)
         for done in log.go_on(tree):  # noqa: B007 - how far it came is what the way back needs
             pass
         log.mark("applied")

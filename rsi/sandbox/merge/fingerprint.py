@@ -13,7 +13,9 @@ from typing import Final
 
 import msgspec
 
+from rsi.errors import MergeError
 from rsi.sandbox.merge.names import is_protected
+from rsi.sandbox.merge.refusal import shown
 from rsi.sandbox.merge.tree import Tree, kind_of
 from rsi.sandbox.model import Kind
 
@@ -43,12 +45,19 @@ def fingerprint(workspace: Path, paths: Iterable[str] | None = None, *, ignore: 
     """The whole tree by lstat; `paths` are hashed too. 53 ms for 20,000 names where it was measured (research §2).
 
     Raises:
-        OSError: a folder cannot be read, so nothing can be said about it.
+        MergeError: a folder or one of `paths` cannot be read, so nothing can be said about it; names it.
     """
     left_out = tuple(sorted(ignore))
-    entries = dict(_walk(workspace, left_out))
-    with Tree(workspace) as tree:
-        contents = {path: _content(tree, path) for path in paths or ()}
+    try:
+        entries = dict(_walk(workspace, left_out))
+        with Tree(workspace) as tree:
+            contents = {path: _content(tree, path) for path in paths or ()}
+    except OSError as error:
+        name = shown(os.fsdecode(error.filename or workspace))
+        raise MergeError(
+            f"{name}: cannot be read ({error.strerror or repr(error)}), so nobody can say whether it changes; "
+            "make it readable, or use a workspace without it"
+        ) from error
     return Fingerprint(entries=entries, contents=contents, ignore=left_out)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -51,9 +52,7 @@ def _replace(fd: int, name: str, now: State, then: State, *, blobs: Path, tempor
         elif then.kind == "symlink":
             _new_link(fd, temporary, then)
         else:
-            os.mkdir(temporary, 0o700, dir_fd=fd)
-            _own(fd, temporary, then)
-            _mode(fd, temporary, then.mode)
+            _new_folder(fd, temporary, then)
         if (now.kind == "directory") != (then.kind == "directory"):  # rename never replaces one by the other
             _gone(fd, name, now)
         os.rename(temporary, name, src_dir_fd=fd, dst_dir_fd=fd)
@@ -97,21 +96,51 @@ def _new_file(fd: int, name: str, then: State, blob: Path) -> None:
             raise MergeError(
                 f"{shown(os.fspath(blob))}: is not what the journal says (sha256); nothing is taken from it"
             )
-        _own(fd, name, then)
+        _own(out, fd, then)
         os.fchmod(out, then.mode)
         os.fsync(out)
     finally:
         os.close(out)
 
 
+def _new_folder(fd: int, name: str, then: State) -> None:
+    os.mkdir(name, 0o700, dir_fd=fd)
+    made = os.open(name, _FOLDER, dir_fd=fd)
+    try:
+        if os.fstat(made).st_uid != os.geteuid() or os.listdir(made):  # noqa: PTH208 - pathlib takes no descriptor
+            raise MergeError(f"{shown(name)}: somebody put another folder in its place")
+        _own(made, fd, then)
+        os.fchmod(made, then.mode)
+        os.fsync(made)
+    finally:
+        os.close(made)
+
+
 def _new_link(fd: int, name: str, then: State) -> None:
     os.symlink(then.link, name, dir_fd=fd)
-    _own(fd, name, then)
+    if os.geteuid() != 0:
+        return
+    if sys.platform != "linux":  # no descriptor of a link there
+        os.chown(name, *_owner(fd, then), dir_fd=fd, follow_symlinks=False)
+        return
+    made = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+    try:
+        if not stat.S_ISLNK(os.fstat(made).st_mode):
+            raise MergeError(f"{shown(name)}: somebody put something else in its place")
+        os.chown(f"/proc/self/fd/{made}", *_owner(fd, then))  # the link itself: its target is not followed
+    finally:
+        os.close(made)
 
 
-def _own(fd: int, name: str, then: State) -> None:
-    """As root: the recorded owner, or the folder's. Anybody else can only make what is their own."""
+def _own(made: int, folder: int, then: State) -> None:
+    """By its descriptor: whoever owns the folder may put something else in the place of a name.
+
+    As root: the recorded owner, or the folder's. Anybody else can only make what is their own.
+    """
     if os.geteuid() == 0:
-        folder = os.fstat(fd)
-        uid, gid = (then.uid, then.gid) if then.uid >= 0 else (folder.st_uid, folder.st_gid)
-        os.chown(name, uid, gid, dir_fd=fd, follow_symlinks=False)
+        os.fchown(made, *_owner(folder, then))
+
+
+def _owner(folder: int, then: State) -> tuple[int, int]:
+    above = os.fstat(folder)
+    return (then.uid, then.gid) if then.uid >= 0 else (above.st_uid, above.st_gid)

@@ -8,7 +8,7 @@ tree says which steps were done: a kill at any point can be undone or finished.
 from __future__ import annotations
 
 import fcntl
-import hashlib
+import logging
 import os
 import secrets
 import shutil
@@ -26,6 +26,7 @@ from rsi.sandbox.merge.state import ABSENT, State, Step, packed, unpacked
 from rsi.sandbox.merge.step import clear, put
 from rsi.sandbox.merge.tree import Tree, create, sync_folder, write_all
 
+_log: Final = logging.getLogger("rsi.sandbox")
 JOURNAL: Final = "journal.json"
 #: `applying` and `undoing` are what a killed process leaves.
 Status = Literal["applying", "applied", "undoing", "undone"]
@@ -37,6 +38,7 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True):
     at: float
     status: Status
     steps: list[dict[str, Any]]
+    number: int = 0  # of the merges that are kept in one folder, which came first
     version: Literal[1] = 1
 
 
@@ -49,11 +51,14 @@ class UndoLog:
         status: how far it is.
     """
 
-    def __init__(self, folder: Path, target: Path, steps: Sequence[Step], *, at: float, status: Status) -> None:
+    def __init__(
+        self, folder: Path, target: Path, steps: Sequence[Step], *, at: float, status: Status, number: int = 0
+    ) -> None:
         self.folder = folder
         self.target = target
         self.steps = tuple(steps)
         self.at = at
+        self.number = number
         self.status = status
         self._chains: dict[str, list[State]] = {}
         self._ranks: list[int] = []  # how many earlier steps are about the same path
@@ -72,6 +77,11 @@ class UndoLog:
         """What it touches, sorted."""
         return sorted({step.path for step in self.steps})
 
+    @property
+    def turn(self) -> tuple[int, float]:
+        """Sorts the logs of one folder, the oldest merge first; a clock that was set back does not matter."""
+        return self.number, self.at
+
     @classmethod
     def load(cls, folder: Path) -> UndoLog:
         """Read it back from `folder`.
@@ -87,28 +97,43 @@ class UndoLog:
         except FileNotFoundError as error:
             raise NotFoundError(f"{folder}: there is no undo log") from error
         except (OSError, msgspec.MsgspecError) as error:
-            raise MergeError(f"{folder / JOURNAL}: cannot be read: {error}") from error
-        return cls(folder, Path(record.target), steps, at=record.at, status=record.status)
+            raise MergeError(
+                f"{folder / JOURNAL}: cannot be read: {error}; what it merged can only be undone by hand, with what "
+                f"is in {folder / 'old'}; delete the folder when that is not needed"
+            ) from error
+        return cls(folder, Path(record.target), steps, at=record.at, status=record.status, number=record.number)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON; names are percent-encoded. `load` reads exactly this."""
         steps = [packed(step) for step in self.steps]
-        record = _Record(id=self.id, target=str(self.target), at=self.at, status=self.status, steps=steps)
+        record = _Record(
+            id=self.id, target=str(self.target), at=self.at, status=self.status, steps=steps, number=self.number
+        )
         return dict(msgspec.to_builtins(record))
 
     def undo(self, *, force: bool = False) -> None:
         """Put everything back as it was: bytes, modes, links, absence, empty folders. Twice is the same as once.
 
         Args:
-            force: also over what somebody changed since. A folder that holds foreign files stays even then.
+            force: also over what somebody, or a later merge, changed since. A folder that holds foreign files stays
+                even then.
 
         Raises:
-            ConflictError: a path is not what the merge left; names it. Nothing was undone.
+            ConflictError: a path is not what the merge left, or a later merge wrote it again; names it. Nothing was
+                undone.
+            NotFoundError: the target, or the log, is not there any more.
             OSError: it could not be written; call again.
         """
-        with locked(self.folder.parent), Tree(self.target) as tree:
-            if self.status != "undone":
-                self.take_back(tree, len(self.steps), force=force)
+        with self._opened() as tree:
+            if self.status == "undone":
+                return
+            if not force and (later := self._later()):
+                path = min({step.path for step in self.steps} & {step.path for step in later.steps})
+                raise ConflictError(
+                    f"not undone, because {shown(path)} was written again by the later merge {later.id}: "
+                    "undo that one first, or undo with force"
+                )
+            self.take_back(tree, len(self.steps), force=force)
 
     def finish(self) -> None:
         """Carry out what a killed `apply` had not done yet.
@@ -116,7 +141,7 @@ class UndoLog:
         Raises:
             ConflictError: a path is neither as it was nor as it should be.
         """
-        with locked(self.folder.parent), Tree(self.target) as tree:
+        with self._opened() as tree:
             if self.status == "applying":
                 for _ in self.go_on(tree):
                     pass
@@ -168,6 +193,30 @@ class UndoLog:
         """Write down how far it is, atomically and synced."""
         self.status = status
         self._write()
+
+    @contextmanager
+    def _opened(self) -> Iterator[Tree]:
+        """The target, while nobody else merges; what another process did to it meanwhile is known."""
+        if not self.folder.is_dir():
+            raise NotFoundError(f"{self.folder}: there is no undo log")
+        with locked(self.folder.parent):
+            self.status = UndoLog.load(self.folder).status
+            try:
+                tree = Tree(self.target)
+            except (FileNotFoundError, NotADirectoryError) as error:
+                raise NotFoundError(
+                    f"{shown(os.fspath(self.target))}: the folder that it was merged into is not there any more; "
+                    "put it back in that place, then undo"
+                ) from error
+            with tree:
+                yield tree
+
+    def _later(self) -> UndoLog | None:
+        """The last merge after this one that wrote one of its paths and is not undone."""
+        mine = {step.path for step in self.steps}
+        logs = [log for log in readable(self.folder.parent) if log.target == self.target and log.turn > self.turn]
+        found = [log for log in logs if log.status != "undone" and not mine.isdisjoint(step.path for step in log.steps)]
+        return max(found, key=lambda log: log.turn, default=None)
 
     def _back(self, tree: Tree, index: int) -> None:
         step = self.steps[index]
@@ -221,8 +270,9 @@ class UndoLog:
 
 
 def begin(folder: Path, target: Path) -> UndoLog:
-    """A new, empty log below `folder`, not yet on the disk."""
-    log = UndoLog(folder / secrets.token_hex(8), target, (), at=now(), status="applying")
+    """A new, empty log below `folder`, not yet on the disk. The caller holds the lock."""
+    number = max((log.number for log in readable(folder)), default=0) + 1
+    log = UndoLog(folder / secrets.token_hex(8), target, (), at=now(), status="applying", number=number)
     log.folder.mkdir(mode=0o700)
     for name in ("old", "new"):
         (log.folder / name).mkdir(mode=0o700)
@@ -231,7 +281,7 @@ def begin(folder: Path, target: Path) -> UndoLog:
 
 def commit(log: UndoLog, steps: Sequence[Step]) -> UndoLog:
     """The log with its steps, on the disk before anything is replaced."""
-    ready = UndoLog(log.folder, log.target, steps, at=log.at, status="applying")
+    ready = UndoLog(log.folder, log.target, steps, at=log.at, status="applying", number=log.number)
     for name in ("old", "new"):
         sync_folder(log.folder / name)
     ready.mark("applying")
@@ -239,50 +289,15 @@ def commit(log: UndoLog, steps: Sequence[Step]) -> UndoLog:
     return ready
 
 
-def undo_folder(home: Path | None, target: Path) -> Path:
-    """Where logs are kept: `.rsi/undo` of the home, else the user's own state folder, one for each target."""
-    if home is not None:
-        return home.resolve() / ".rsi" / "undo"
-    said = os.environ.get("XDG_STATE_HOME")
-    state = Path(said) if said else Path.home() / ".local" / "state"
-    key = hashlib.sha256(os.fsencode(target.resolve())).hexdigest()[:16]
-    return state / "rsi" / "undo" / key
-
-
-def recover(target: Path, *, home: Path | None = None, undo: Path | None = None, finish: bool = False) -> list[UndoLog]:
-    """Bring every merge into `target` that was killed half way to an end: back to nothing, or to all with `finish`.
-
-    Args:
-        target: the tree.
-        home: the home it was applied with.
-        undo: the folder it was applied with, where one was named.
-        finish: complete instead of undoing. What was being undone is undone either way.
-
-    Returns:
-        the logs that were half way, now `undone` or `applied`.
-
-    Raises:
-        ConflictError: somebody changed a path since; names it. Nothing of that log was touched.
-    """
-    folder = undo or undo_folder(home, target)
-    half = [log for log in _logs(folder) if log.target == target.resolve() and log.status in ("applying", "undoing")]
-    for log in sorted(half, key=lambda each: each.at, reverse=True):
-        if finish and log.status == "applying":
-            log.finish()
-        else:
-            log.undo()
-    return half
-
-
-def _logs(folder: Path) -> Iterator[UndoLog]:
-    if not folder.is_dir():
-        return
-    with locked(folder):  # a merge that runs now is not half way
-        for path in sorted(folder.iterdir()):
-            if (path / JOURNAL).is_file():
-                yield UndoLog.load(path)
-            elif path.is_dir():  # killed before it had a journal, so before anything was replaced
-                shutil.rmtree(path)
+def readable(folder: Path) -> Iterator[UndoLog]:
+    """The logs below a folder, in no order; those that cannot be read are left out, and said."""
+    for path in folder.iterdir():
+        try:
+            yield UndoLog.load(path)
+        except NotFoundError:  # no log: one that is being begun
+            continue
+        except MergeError as error:
+            _log.warning("%s", error)
 
 
 @contextmanager

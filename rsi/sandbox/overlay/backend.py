@@ -12,13 +12,14 @@ from typing import Final
 
 import msgspec
 
+from rsi import clock
 from rsi.errors import LaunchError, SandboxError
 from rsi.sandbox.launch import Zygote, layer_owner
 from rsi.sandbox.model import Command, Limits
-from rsi.sandbox.overlay import points, record
+from rsi.sandbox.overlay import points, record, room
 from rsi.sandbox.overlay.box import Making, OverlayBox
 from rsi.sandbox.overlay.disk import Disk
-from rsi.sandbox.overlay.home import Home, home_of
+from rsi.sandbox.overlay.home import Home, Line, home_of
 from rsi.sandbox.overlay.order import Launcher
 from rsi.sandbox.overlay.place import place
 from rsi.sandbox.overlay.points import Found
@@ -45,11 +46,11 @@ class OverlayBackend:
     ) -> None:
         self._home, self._disk, self._launcher = home, disk or Disk(), launcher
         self._homes: dict[Path, Home] = {}
-        self._swept: list[Home] = []
+        self._swept: dict[Path, float] = {}  # when, by the monotonic clock
 
     def __getstate__(self) -> dict[str, object]:
         """What it was made with: the prober, another process, opens its own homes."""
-        return {**self.__dict__, "_homes": {}, "_swept": []}
+        return {**self.__dict__, "_homes": {}, "_swept": {}}
 
     def unavailable(self) -> str | None:
         """Why it cannot be used here; found by running `/bin/true` in it. None when it can."""
@@ -87,17 +88,30 @@ class OverlayBackend:
         shown = (folder, *(path.resolve() for path in readable))
         home = self._at(self._home or place(shown), shown)
         about = Record(workspace=str(folder), readable=tuple(map(str, readable)))
-        box = OverlayBox(Making(home, self._launcher, layer_owner()), home.found(about), about, Found((), {}), ())
-        self._sweep_once(home)
+        with room.named(home.path):
+            line = home.found(about)
+            try:
+                box = OverlayBox(Making(home, self._launcher, layer_owner()), line, about, Found((), {}), ())
+            except BaseException:
+                home.leave(line)
+                home.release(line)
+                raise
+            self._sweep_now_and_then(home)
         return box
 
     def drain(self, timeout_s: float | None = None) -> bool:
         """Wait until what was thrown away is deleted, for who must not leave before; False when it took longer."""
-        return all(home.trash.background.drain(timeout_s) for home in self._homes.values())
+        until = clock.monotonic() + (timeout_s or 0.0)
+        work = [each for home in self._homes.values() for each in (home.leaving, home.trash.background)]
+        return all(each.drain(None if timeout_s is None else max(0.0, until - clock.monotonic())) for each in work)
 
-    def sweep(self) -> list[Path]:
-        """Clear what dead owners left where this back end puts its stores; what was removed."""
-        return self._at(self._home or place(()), ()).sweep()
+    def sweep(self, older_s: float | None = None) -> list[Path]:
+        """Clear what dead owners left where this back end puts its stores; what was removed.
+
+        Args:
+            older_s: also durable checkpoints that nobody has written to for so many seconds; None keeps them all.
+        """
+        return self._at(self._home or place(()), ()).sweep(older_s)
 
     def kept(self) -> list[Path]:
         """What can be reopened there: boxes of dead owners that have durable checkpoints."""
@@ -105,33 +119,39 @@ class OverlayBackend:
 
     def _reopened(self, workspace: Path, folder: Path, readable: tuple[Path, ...]) -> OverlayBox:
         home = self._at(home_of(folder), ())
-        line = home.adopt(folder)
-        try:
-            kept = record.load(folder)
-            kept.check_workspace(workspace)
-            found = points.verified(line, kept)
-        except BaseException:
-            home.release(line)
-            raise
+        with room.named(home.path):
+            line = home.adopt(folder)  # first of all: what is held is swept by nobody
+            try:
+                box = self._taken_over(workspace, home, line, readable)
+            except BaseException:
+                home.release(line)
+                raise
+            self._sweep_now_and_then(home)
+        return box
+
+    def _taken_over(self, workspace: Path, home: Home, line: Line, readable: tuple[Path, ...]) -> OverlayBox:
+        kept = record.load(line.folder)
+        kept.check_workspace(workspace)
+        found = points.verified(line, kept)
         home.discard_volatile(line, kept)
         if readable:
             kept = msgspec.structs.replace(kept, readable=tuple(map(str, readable)))
         chain = found.points[-1].chain if found.points else ()
-        box = OverlayBox(Making(home, self._launcher, layer_owner()), line, kept, found, chain)
-        self._sweep_once(home)
-        return box
+        return OverlayBox(Making(home, self._launcher, layer_owner()), line, kept, found, chain)
 
     def _at(self, path: Path, shown: tuple[Path, ...]) -> Home:
         path = path.absolute()
         if any(path.is_relative_to(folder) or folder.is_relative_to(path) for folder in shown):
             raise SandboxError(f"{path}: would be visible to commands; keep stores outside of the workspace")
         if path not in self._homes:
-            self._homes[path] = Home(path, self._disk)
+            with room.named(path):
+                self._homes[path] = Home(path, self._disk)
         return self._homes[path]
 
-    def _sweep_once(self, home: Home) -> None:
-        if home not in self._swept:
-            self._swept.append(home)
+    def _sweep_now_and_then(self, home: Home) -> None:
+        now = clock.monotonic()
+        if now - self._swept.get(home.path, float("-inf")) >= room.SWEEP_S:
+            self._swept[home.path] = now
             home.sweep()
 
 

@@ -18,8 +18,9 @@ import msgspec
 
 from rsi import clock
 from rsi.errors import NotFoundError, SandboxError
+from rsi.sandbox.feed import fed
 from rsi.sandbox.model import Change, Checkpoint, Command, ExecResult
-from rsi.sandbox.overlay import points
+from rsi.sandbox.overlay import points, room
 from rsi.sandbox.overlay.changes import changes
 from rsi.sandbox.overlay.gauge import Gauge
 from rsi.sandbox.overlay.home import Home, Line, names
@@ -31,6 +32,9 @@ from rsi.sandbox.overlay.record import Record
 from rsi.sandbox.overlay.squasher import Squasher
 from rsi.sandbox.overlay.stack import Owner, Stack
 from rsi.sandbox.watch import Cgroup, Victim, supervise
+
+#: How long `close` waits for a command that was just killed. What takes longer (syncfs on a slow disk) is left alone.
+_PATIENCE_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ class Making:
 
 @dataclass(slots=True)
 class _Running:
-    """The command that runs now."""
+    """What goes on now: a command, or a reading."""
 
     ended: bool = False  # somebody else wants it to end
     victim: Launched | None = None
@@ -77,7 +81,8 @@ class OverlayBox:
         self._squasher = Squasher(making.home, line, name)
         self._launcher: Launcher | None = None
         self._running: _Running | None = None
-        self._closed = False
+        self._closed = self._left = False
+        self._owner: Final = os.getpid()
         self._turn: Final = threading.Lock()  # one at a time: commands, and everything that needs them not to run
         self._state: Final = threading.Lock()  # for moments only: who runs, and whether the box is closed
 
@@ -110,27 +115,36 @@ class OverlayBox:
                             running.victim = victim
                         return victim
 
-                    return supervise(
-                        start, command, usage=gauge, cgroup=group, closed=lambda: running.ended, parked=running.parked
-                    )
+                    with fed(start, command.stdin) as begin:
+                        return supervise(
+                            begin,
+                            command,
+                            usage=gauge,
+                            cgroup=group,
+                            closed=lambda: running.ended,
+                            parked=running.parked,
+                        )
             finally:
                 self._making.home.trash.discard(work)
 
     def interrupt(self) -> None:
-        """End the running command, if there is one; its `run` returns `killed_by="closed"`. The box stays usable."""
+        """End the running command, if there is one; its `run` returns `killed_by="closed"`. The box stays usable.
+
+        A durable checkpoint or a diff in the making ends too, with a `SandboxError`.
+        """
         with self._state:
             self._end_running()
 
     def checkpoint(self, label: str, *, durable: bool = False) -> Checkpoint:
         """Name the present state. `durable` returns when it would survive a power cut."""
-        with self._mine():
+        with self._mine(), self._started() as running:
             self._stack.freeze()
             self._shorten()
             number = len(self._points) + len(self.damaged) + 1
             made = Checkpoint(id=f"c{number}-{self._token}", label=label, at=clock.now(), durable=durable)
             point = Point(made, self._stack.chain)
             if durable:
-                self._record = self._hardened(point)
+                self._record = self._hardened(point, running)
             self._points[made.id] = point
             self._kept.update(point.chain)
             return made
@@ -170,26 +184,49 @@ class OverlayBox:
         self._check()
         before = self._stack.roots(() if since is None else self._point(since).chain)
         if until is not None:
-            return self._compared(before, self._stack.roots(self._point(until).chain))
-        with self._mine():
-            return self._compared(before, self._stack.roots())
+            return self._compared(before, self._stack.roots(self._point(until).chain), lambda: self._closed)
+        with self._mine(), self._started() as running:
+            return self._compared(before, self._stack.roots(), lambda: running.ended)
 
     def close(self) -> None:
-        """End what runs and give the space back; deleting goes on in the background. Twice is once."""
+        """End what runs and give the space back; deleting goes on in the background. Twice is once.
+
+        Never waits for long. In a process forked from the one that made the box nothing happens: it is not its box.
+        """
+        if os.getpid() != self._owner:
+            return
+        self._squasher.close()
         with self._state:
-            if self._closed:
-                return
             self._closed = True
             self._end_running()
-        with self._turn:
-            if self._launcher is not None:
-                self._launcher.close()
-            self._squasher.close()
-            self._making.home.leave(self._line)
-
-    def _compared(self, before: tuple[str, ...], after: tuple[str, ...]) -> list[Change]:
+        done = False
         try:
-            with Reader(str(self._line.store / "layers")) as reader:
+            done = self._leave(_PATIENCE_S)
+        finally:
+            if not done:  # something takes longer, or Ctrl-C came meanwhile
+                self._making.home.leaving.submit(self._leave_at_last)
+
+    def _leave_at_last(self) -> None:
+        self._leave(-1)
+
+    def _leave(self, timeout_s: float) -> bool:
+        """Give the place up, once nothing goes on any more; False if that took longer. -1 waits for ever."""
+        if not self._turn.acquire(timeout=timeout_s):
+            return False
+        try:
+            if not self._left:
+                if self._launcher is not None:
+                    self._launcher.close()
+                self._making.home.leave(self._line)
+                self._left = True
+                self._making.home.release(self._line)
+        finally:
+            self._turn.release()
+        return True
+
+    def _compared(self, before: tuple[str, ...], after: tuple[str, ...], stopped: Callable[[], bool]) -> list[Change]:
+        try:
+            with Reader(str(self._line.store / "layers"), stopped) as reader:
                 return changes(reader, before, after)
         except FileNotFoundError:
             self._check()
@@ -209,9 +246,9 @@ class OverlayBox:
         if self._stack.chain is not longer:
             self._forget({*longer})
 
-    def _hardened(self, point: Point) -> Record:
+    def _hardened(self, point: Point, running: _Running) -> Record:
         try:
-            return points.harden(self._making.home.disk, self._line, self._record, point)
+            return points.harden(self._making.home.disk, self._line, self._record, point, lambda: running.ended)
         except OSError as error:
             label = point.checkpoint.label
             raise SandboxError(f"checkpoint {label!r} could not be made durable, and was not made: {error}") from error
@@ -230,7 +267,8 @@ class OverlayBox:
     @contextmanager
     def _mine(self) -> Iterator[None]:
         """The box for one caller at a time, and for nobody once it is closed."""
-        with self._turn:
+        self._check()
+        with self._turn, room.named(self._line.store):
             self._check()
             yield
 
@@ -252,5 +290,7 @@ class OverlayBox:
                 self._running.victim.kill()
 
     def _check(self) -> None:
+        if os.getpid() != self._owner:
+            raise SandboxError(f"the sandbox of {os.fspath(self.workspace)} is another process's; make one here")
         if self._closed:
             raise SandboxError(f"the sandbox of {os.fspath(self.workspace)} is closed; make a new one")

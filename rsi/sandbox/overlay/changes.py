@@ -10,13 +10,10 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 from rsi.sandbox.model import Change, Entry
 from rsi.sandbox.overlay.layers import Node
 from rsi.sandbox.overlay.reader import Reader
-
-_BLOCK: Final = 1 << 20
 
 
 def changes(reader: Reader, before: tuple[str, ...], after: tuple[str, ...]) -> list[Change]:
@@ -104,16 +101,10 @@ class _Difference:
         """A file that was copied up for its times only, or written with what it had, is the same."""
         if os.path.samestat(old.stat, new.stat):
             return True
-        if old.stat.st_size != new.stat.st_size:
-            return False
         try:
-            with self._reader.open(old) as one, self._reader.open(new) as two:
-                while (block := one.read(_BLOCK)) == two.read(_BLOCK):
-                    if not block:
-                        return True
+            return self._reader.same(old, new)
         except PermissionError:  # a file of the workspace that only the view may read: it was copied up, so it changed
             return False
-        return False
 
 
 def entry(node: Node) -> Entry:

@@ -53,9 +53,16 @@ class Disk:
         finally:
             os.close(fd)
 
-    def save(self, path: Path, data: bytes, *, durable: bool = True) -> None:
-        """Replace a small file whole: write beside it, fsync, rename, fsync the folder."""
-        beside = path.with_name(f".{path.name}.new")
+    def save(self, path: Path, data: bytes, *, durable: bool = True, by: str = "") -> None:
+        """Replace a small file whole: write beside it, fsync, rename, fsync the folder.
+
+        Args:
+            path: the file.
+            data: all that is to be in it.
+            durable: with the two fsyncs.
+            by: who does it, where several may at the same time: what each writes beside it has a name of its own.
+        """
+        beside = path.with_name(f".{path.name}.{by}.new" if by else f".{path.name}.new")
         self.write(beside, data)
         if durable:
             self.fsync(beside)

@@ -16,6 +16,7 @@ no line needs is trash. A line's names carry a token of its opening, so that non
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import secrets
 from collections.abc import Callable, Iterator
@@ -28,12 +29,12 @@ from rsi import clock
 from rsi.errors import SandboxError
 from rsi.sandbox.launch import layer_owner
 from rsi.sandbox.overlay import record as records
+from rsi.sandbox.overlay.background import Background
 from rsi.sandbox.overlay.disk import PRIVATE, Disk
 from rsi.sandbox.overlay.record import Record
 from rsi.sandbox.overlay.trash import Trash
 
-#: Durable checkpoints of a dead owner wait this long for somebody to reopen them, then they are leftovers too.
-KEEP_S: Final = 30 * 86_400.0
+_log: Final = logging.getLogger("rsi.sandbox")
 #: As root, commands are another user of the host, who must pass through on the way to a layer; the home stays shut.
 _PASSABLE: Final = 0o711
 #: HOME/boxes/STORE/lines/LINE, from the root.
@@ -75,6 +76,8 @@ class Home:
 
     def __init__(self, path: Path, disk: Disk) -> None:
         self.path, self.disk = path, disk
+        #: Boxes that could not be left at once, because something in them would not be interrupted.
+        self.leaving: Final = Background("rsi-sandbox-close")
         path.mkdir(0o700, parents=True, exist_ok=True)
         st = path.lstat()
         if st.st_uid != os.geteuid() or not path.is_dir() or path.is_symlink():
@@ -130,23 +133,26 @@ class Home:
     def forget(self, line: Line, layers: set[str]) -> None:
         """Throw away layers that this line does not need any more, and no other one does."""
         with self._gate():
-            if line.folder.exists():
-                self._throw(line.store, layers - self._needed(line.store, layers, but=line.name))
+            self._throw(line.store, layers - self._needed(line.store, layers, but=line.name))
 
     def leave(self, line: Line) -> None:
-        """Give a line up, and throw away what nobody needs then."""
+        """Give a line up, and throw away what nobody needs then. Twice is once; `release` it after."""
         with self._gate():
             self.trash.take(line.folder)
-            os.close(line.lock)
             self._tidy(line.store)
 
-    def sweep(self, keep_s: float = KEEP_S) -> list[Path]:
-        """Clear what dead owners left, except durable checkpoints younger than `keep_s` seconds; what was removed."""
+    def sweep(self, older_s: float | None = None) -> list[Path]:
+        """Clear what dead owners left; what was removed.
+
+        Args:
+            older_s: also durable checkpoints, and what cannot be read, not written to for so many seconds. None, as
+                whenever it is done without being asked for: whatever somebody may still want to reopen stays.
+        """
         removed = []
         with self._gate():
             for store in (self.path / "boxes").iterdir():
                 for folder in _lines(store):
-                    if _dead(folder) and not _worth_keeping(folder, keep_s):
+                    if _dead(folder) and not _may_be_wanted(folder, older_s):
                         self.trash.take(folder)
                         removed.append(folder)
                 self._tidy(store)
@@ -157,7 +163,7 @@ class Home:
         """The lines of dead owners that have durable checkpoints: each can be reopened."""
         with self._gate():
             stores = list((self.path / "boxes").iterdir())
-            return [line for store in stores for line in _lines(store) if _dead(line) and _worth_keeping(line, KEEP_S)]
+            return [line for store in stores for line in _lines(store) if _dead(line) and _has_durable(line)]
 
     def _line(self, store: Path, record: Record) -> Line:
         folder = store / "lines" / secrets.token_hex(2)
@@ -168,7 +174,11 @@ class Home:
         lock = _try_lock(folder)
         if lock is None:
             raise SandboxError(f"{folder}: a new lock is held already; is the file system one that keeps locks?")
-        records.save(self.disk, folder, record, durable=False)
+        try:
+            records.save(self.disk, folder, record, durable=False)
+        except BaseException:
+            os.close(lock)
+            raise
         return Line(store, folder.name, lock)
 
     def _tidy(self, store: Path) -> None:
@@ -194,7 +204,7 @@ class Home:
                 continue
             try:
                 record = records.load(folder)
-            except SandboxError:  # it cannot say what it needs: then it needs everything, until it is swept
+            except SandboxError:  # it cannot say what it needs: then it needs everything
                 return layers
             if _dead(folder):
                 needed |= record.layers()
@@ -240,12 +250,25 @@ def _living(store: Path) -> tuple[str, ...]:
     return tuple(f"{folder.name}." for folder in _lines(store) if not _dead(folder))
 
 
-def _worth_keeping(folder: Path, keep_s: float) -> bool:
+def _has_durable(folder: Path) -> bool:
     try:
-        record = records.load(folder)
-        return bool(record.checkpoints) and clock.now() - (folder / records.NAME).stat().st_mtime < keep_s
+        return bool(records.load(folder).checkpoints)
     except SandboxError:
         return False
+
+
+def _may_be_wanted(folder: Path, older_s: float | None) -> bool:
+    """Not if it says itself that it has no durable checkpoint, or died before it could have one."""
+    try:
+        written = (folder / records.NAME).stat().st_mtime
+    except FileNotFoundError:
+        return False
+    try:
+        wanted = bool(records.load(folder).checkpoints)
+    except SandboxError as error:  # damaged, or of another version: it may have some, for whoever can read it
+        _log.warning("sandbox: %s; it is kept", error)
+        wanted = True
+    return wanted and (older_s is None or clock.now() - written < older_s)
 
 
 def _dead(folder: Path) -> bool:

@@ -7,20 +7,21 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
 from rsi.errors import SandboxError
+from rsi.sandbox.overlay import modes
 from rsi.sandbox.overlay.disk import Disk
 from rsi.sandbox.overlay.layers import Node, is_opaque, is_whiteout
-from rsi.sandbox.overlay.reader import Reader
-
-_BLOCK: Final = 1 << 20
+from rsi.sandbox.overlay.reader import USABLE, Reader
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True):
-    """One name of one layer. The layer's root has the path "". `kind` is a `Kind`, or `whiteout`."""
+    """One name of one layer. The layer's root has the path "". `kind` is a `Kind`, or `whiteout`.
+
+    `sha256` is that of `rsi.sandbox.overlay.digest`, which does not read holes.
+    """
 
     path: str
     kind: str
@@ -36,16 +37,24 @@ class DamagedError(SandboxError):
     """What is on the disk is not what was written: the checkpoints made of it are not offered."""
 
 
-def write(disk: Disk, reader: Reader, layer: Path, path: Path) -> str:
-    """Make the manifest of `layer` durable as `path`; the SHA-256 of the file. Call after `syncfs`."""
+def write(disk: Disk, reader: Reader, layer: Path, path: Path, *, by: str) -> str:
+    """Make the manifest of `layer` durable as `path`; the SHA-256 of the file. Call after `syncfs`.
+
+    Args:
+        disk: makes the changes.
+        reader: entered.
+        layer: frozen.
+        path: two lines may write the same manifest at the same time: they write the same bytes.
+        by: the line that does it.
+    """
     rows = msgspec.to_builtins(tuple(rows_of(reader, layer)))
     data = json.dumps({"layer": layer.name, "rows": rows}, separators=(",", ":")).encode("ascii")
-    disk.save(path, data)
+    disk.save(path, data, by=by)
     return hashlib.sha256(data).hexdigest()
 
 
 def verify(reader: Reader, layer: Path, path: Path, sha256: str) -> None:
-    """Read the layer and compare every name and byte.
+    """Read the layer and compare every name and byte. Modes that a killed reader left open are put back.
 
     Raises:
         DamagedError: names the first thing that differs.
@@ -57,11 +66,28 @@ def verify(reader: Reader, layer: Path, path: Path, sha256: str) -> None:
     if hashlib.sha256(data).hexdigest() != sha256:
         raise DamagedError(f"{path}: the manifest is not the one that was written")
     expected = {row.path: row for row in msgspec.convert(json.loads(data)["rows"], tuple[Row, ...])}
+    left_open: list[Row] = []
     for row in rows_of(reader, layer):
-        if expected.pop(row.path, None) != row:
+        written = expected.pop(row.path, None)
+        if written is not None and row != written and row == _opened(written):
+            left_open.append(written)
+        elif row != written:
             raise DamagedError(f"{layer.name}: {row.path or '.'!r} is not what was written")
     if expected:
         raise DamagedError(f"{layer.name}: {min(expected)!r} is missing")
+    for written in reversed(left_open):  # what is deeper first: a folder that is shut again cannot be passed
+        _shut(layer, written)
+
+
+def _opened(row: Row) -> Row:
+    """As a reader who was killed leaves it (`rsi.sandbox.overlay.reader`)."""
+    return msgspec.structs.replace(row, mode=row.mode | USABLE)
+
+
+def _shut(layer: Path, row: Row) -> None:
+    path = layer / row.path
+    found = path.lstat()
+    modes.change(str(path), (found.st_dev, found.st_ino), row.mode)
 
 
 def rows_of(reader: Reader, layer: Path) -> Iterator[Row]:
@@ -94,12 +120,4 @@ def _row(reader: Reader, path: str, node: Node) -> Row:
         return Row(path, what, node.mode, link=os.readlink(node.path))  # noqa: PTH115 - strings
     if what == "other":
         return Row(path, what, node.mode, device=node.stat.st_rdev)
-    return Row(path, what, node.mode, node.stat.st_size, _digest(reader, node))
-
-
-def _digest(reader: Reader, node: Node) -> str:
-    digest = hashlib.sha256()
-    with reader.open(node) as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+    return Row(path, what, node.mode, node.stat.st_size, reader.digest(node))

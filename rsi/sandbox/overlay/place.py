@@ -37,10 +37,19 @@ def homes() -> tuple[Path, ...]:
     return (*((_real(Path(chosen)),) if chosen else ()), *_usual())
 
 
+def user_home() -> Path | None:
+    """The home folder of this user; None for one without, as `docker run --user 4711` makes them."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
+
+
 def _usual() -> tuple[Path, ...]:
-    state = os.environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser()
+    said, home = os.environ.get("XDG_STATE_HOME"), user_home()
+    state = Path(said) if said else home / ".local/state" if home is not None else None
     temporary = Path(tempfile.gettempdir()) / f"rsi-sandbox-{os.getuid()}"
-    return _real(Path(state) / "rsi/sandbox"), _real(temporary)
+    return (*((_real(state / "rsi/sandbox"),) if state is not None else ()), _real(temporary))
 
 
 def _real(path: Path) -> Path:

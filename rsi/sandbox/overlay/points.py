@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -30,18 +31,20 @@ class Found:
     damaged: dict[str, str]
 
 
-def harden(disk: Disk, line: Line, kept: Record, point: Point) -> Record:
+def harden(disk: Disk, line: Line, kept: Record, point: Point, stopped: Callable[[], bool]) -> Record:
     """Make a point survive power loss; the record that says so.
 
     In this order: everything written is on the disk (syncfs), then the manifests that say what that is, then the record
-    that names them. A crash before the last rename leaves the box as it was; one after it leaves the point whole.
+    that names them. A crash before the last rename leaves the box as it was; one after it leaves the point whole. So
+    does `stopped`, which ends the reading with a `SandboxError`.
     """
     disk.syncfs(line.store)
     manifests = dict(kept.manifests)
-    with Reader(str(line.store / "layers")) as reader:
+    with Reader(str(line.store / "layers"), stopped) as reader:
         for layer in point.chain:
             if layer not in manifests:
-                manifests[layer] = manifest.write(disk, reader, line.layer(layer), line.manifest(layer))
+                path = line.manifest(layer)
+                manifests[layer] = manifest.write(disk, reader, line.layer(layer), path, by=line.name)
     about = point.checkpoint
     saved = Saved(id=about.id, label=about.label, at=about.at, chain=point.chain)
     new = msgspec.structs.replace(kept, checkpoints=(*kept.checkpoints, saved), manifests=manifests)

@@ -2,6 +2,7 @@
 
 A command can take away its own folders' permissions (`chmod 000`). As their owner we open them for as long as we read,
 remember the true mode, and give it back; root need not. Only what is in the layers is touched, never the workspace.
+A reader that is killed leaves them open: `manifest.verify` knows what they were.
 """
 
 from __future__ import annotations
@@ -11,18 +12,22 @@ import io
 import os
 import stat
 import threading
+from collections.abc import Callable
+from itertools import zip_longest
 from types import TracebackType
 from typing import Final, Self
 
 from rsi.errors import SandboxError
+from rsi.sandbox.overlay import digest, modes
 from rsi.sandbox.overlay.layers import Node, attributes, is_opaque, is_whiteout
+from rsi.sandbox.overlay.modes import Inode
 
-_USABLE: Final = 0o700
-_Inode = tuple[int, int]
+#: What a folder or a file of ours is given while it is read; what a killed reader leaves.
+USABLE: Final = 0o700
 
 _lock: Final = threading.Lock()
 #: Inode → its true mode and how many readers have it open: two readers may want the same folder.
-_opened: Final[dict[_Inode, tuple[int, int]]] = {}
+_opened: Final[dict[Inode, tuple[int, int]]] = {}
 
 
 class Reader:
@@ -30,11 +35,14 @@ class Reader:
 
     Args:
         layers: the folder that all layers are in.
+        stopped: says that nobody waits for this reading any more.
     """
 
-    def __init__(self, layers: str) -> None:
+    def __init__(self, layers: str, stopped: Callable[[], bool] = lambda: False) -> None:
         self._layers = layers + "/"
-        self._mine: dict[_Inode, str] = {}
+        self._stopped = stopped
+        self._digests: dict[Inode, str] = {}
+        self._mine: dict[Inode, str] = {}
         self._privileged = os.geteuid() == 0
 
     def __enter__(self) -> Self:
@@ -45,6 +53,11 @@ class Reader:
             for inode, path in reversed(self._mine.items()):
                 _give_back(inode, path)
         self._mine.clear()
+
+    def go_on(self) -> None:
+        """Raise `SandboxError` when it is to stop: called before each folder and each block."""
+        if self._stopped():
+            raise SandboxError("the sandbox was closed, or interrupted, while its files were read")
 
     def node(self, path: str) -> Node | None:
         """One path of one layer, whiteouts too; None if there is nothing.
@@ -65,7 +78,7 @@ class Reader:
         mode = stat.S_IMODE(st.st_mode)
         if _opened and (known := _opened.get((st.st_dev, st.st_ino))) is not None:
             mode = known[0]
-        if stat.S_ISDIR(st.st_mode) and mode & _USABLE != _USABLE:
+        if stat.S_ISDIR(st.st_mode) and mode & USABLE != USABLE:
             self._open_up(path, st, mode)
         return Node(path, st, mode, (path,) if stat.S_ISDIR(st.st_mode) else ())
 
@@ -75,6 +88,7 @@ class Reader:
         Raises:
             SandboxError: it cannot be listed.
         """
+        self.go_on()
         try:
             return os.listdir(path)  # noqa: PTH208 - strings: a walk is a hundred thousand of these
         except PermissionError:
@@ -123,6 +137,25 @@ class Reader:
             raise _unreadable(node.path, error) from error
         return io.FileIO(fd)
 
+    def same(self, one: Node, other: Node) -> bool:
+        """Whether two files have the same bytes."""
+        if one.stat.st_size != other.stat.st_size:
+            return False
+        with self.open(one) as old, self.open(other) as new:
+            sides = (digest.blocks(each.fileno(), one.stat.st_size, self.go_on) for each in (old, new))
+            return all(left == right for left, right in zip_longest(*sides))
+
+    def digest(self, node: Node) -> str:
+        """The hash of a file (`rsi.sandbox.overlay.digest`); one with many names is read once."""
+        inode = (node.stat.st_dev, node.stat.st_ino)
+        found = self._digests.get(inode)
+        if found is None:
+            with self.open(node) as file:
+                found = digest.sha256(file.fileno(), node.stat.st_size, self.go_on)
+            if node.stat.st_nlink > 1:
+                self._digests[inode] = found
+        return found
+
     def _open_up(self, path: str, st: os.stat_result, mode: int) -> None:
         inode = (st.st_dev, st.st_ino)
         if self._privileged or inode in self._mine or not path.startswith(self._layers):
@@ -131,17 +164,17 @@ class Reader:
             _, readers = _opened.get(inode, (mode, 0))
             _opened[inode] = (mode, readers + 1)
             self._mine[inode] = path
-            os.chmod(path, mode | _USABLE)  # noqa: PTH101 - strings
+            modes.change(path, inode, mode | USABLE)
 
 
-def _give_back(inode: _Inode, path: str) -> None:
+def _give_back(inode: Inode, path: str) -> None:
     mode, readers = _opened[inode]
     if readers > 1:
         _opened[inode] = (mode, readers - 1)
         return
     del _opened[inode]
     try:
-        os.chmod(path, mode)  # noqa: PTH101 - strings
+        modes.change(path, inode, mode)
     except FileNotFoundError:  # the box was closed meanwhile: it is in the trash
         return
 

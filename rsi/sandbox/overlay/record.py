@@ -13,7 +13,8 @@ from rsi.errors import SandboxError
 from rsi.sandbox.overlay.disk import Disk
 
 NAME: Final = "box.json"
-VERSION: Final = 1
+#: 2: manifests hash files without their holes.
+VERSION: Final = 2
 
 
 class Saved(msgspec.Struct, frozen=True, kw_only=True):

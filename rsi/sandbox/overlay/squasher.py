@@ -70,7 +70,7 @@ class Squasher:
         name = f"{self._name()}-{level(run[0]) + 1}"
         making = self._line.store / "work" / name
         try:
-            with Reader(str(self._line.store / "layers")) as reader:
+            with Reader(str(self._line.store / "layers"), lambda: self._closed) as reader:
                 squash(reader, tuple(self._line.layer(layer) for layer in reversed(run)), making)
             self._home.disk.rename(making, self._line.layer(name))
         except BaseException:

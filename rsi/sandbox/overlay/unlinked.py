@@ -30,15 +30,10 @@ def size(pid: int, most: int) -> int:
 
 
 def _opened(pid: int, views: set[int]) -> Iterator[tuple[_Inode, int]]:
-    folder = f"{tree.PROC}/{pid}/fd"
-    try:
-        names = os.listdir(folder)  # noqa: PTH208 - strings
-    except OSError:  # it has ended
-        return
-    for name in names:
+    for path in tree.descriptors(pid):
         try:
-            st = os.stat(f"{folder}/{name}")  # noqa: PTH116 - strings
-        except OSError:
+            st = os.stat(path)  # noqa: PTH116 - strings
+        except OSError:  # closed since, or it has ended
             continue
         if stat.S_ISREG(st.st_mode) and st.st_nlink == 0 and st.st_dev in views:
             yield (st.st_dev, st.st_ino), st.st_blocks * 512
@@ -71,6 +66,6 @@ def _device(text: str, base: int) -> int:
 
 def _lines(pid: int, name: str) -> list[str]:
     try:
-        return Path(f"{tree.PROC}/{pid}/{name}").read_text(errors="surrogateescape").splitlines()
+        return Path(f"{tree.PROC}/{tree.living(pid)}/{name}").read_text(errors="surrogateescape").splitlines()
     except OSError:
         return []

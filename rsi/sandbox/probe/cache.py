@@ -20,6 +20,7 @@ from typing import Final
 import msgspec
 
 import rsi
+from rsi.sandbox.overlay.place import user_home
 from rsi.sandbox.probe.found import Report
 
 _LOG: Final = logging.getLogger("rsi.sandbox")
@@ -70,21 +71,24 @@ def load(name: str, expected: str) -> Report | None:
 
 def save(name: str, found: str, report: Report) -> None:
     """Keep it; where that cannot be done, it is probed again the next time."""
-    path = _path(name)
     try:
+        path = _path(name)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}")
         with os.fdopen(fd, "wb") as file:
             file.write(msgspec.json.encode(_Kept(found, report)))
         Path(temporary).replace(path)
     except OSError as error:
-        _LOG.warning("what the sandbox isolates cannot be kept in %s (%s): it is probed each time", path, error)
+        _LOG.warning("what the sandbox isolates cannot be kept (%s): it is probed each time", error)
 
 
 def _path(name: str) -> Path:
-    state = os.environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser()
+    said, home = os.environ.get("XDG_STATE_HOME"), user_home()
+    if not said and home is None:
+        raise FileNotFoundError("this user has no home folder; set XDG_STATE_HOME")
+    state = Path(said) if said else Path(str(home)) / ".local/state"
     safe = "".join(each if each.isalnum() or each in "-_" else "_" for each in name)
-    return Path(state) / "rsi" / "probes" / f"{safe}-{os.getuid()}.json"
+    return state / "rsi" / "probes" / f"{safe}-{os.getuid()}.json"
 
 
 def _is_private(found: os.stat_result) -> bool:

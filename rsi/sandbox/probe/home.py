@@ -8,6 +8,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
+from rsi.sandbox.overlay.place import user_home
 from rsi.sandbox.probe.place import folder, other_place, write
 
 #: Files worth stealing, and files that are nearly always there.
@@ -22,8 +23,8 @@ def home_to_attack(stack: ExitStack) -> Path:
 
     The prober's own `HOME` is set to it, so that it is *the daemon's* home for whatever asks.
     """
-    home = Path("~").expanduser()
-    if at_home(home) and any(Path(home, name).is_file() for name, *_ in at_home(home)):
+    home = user_home()
+    if home is not None and at_home(home) and any(Path(home, name).is_file() for name, *_ in at_home(home)):
         return home
     home = folder(stack, other_place())
     for name in (".ssh/id_ed25519", ".bashrc"):

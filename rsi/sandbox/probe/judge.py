@@ -95,6 +95,8 @@ _JUDGED: Final[dict[str, tuple[str, bool, Judge]]] = {
     "abstract_socket": ("sockets", True, _heard("abstract_socket")),
     "path_socket": ("sockets", True, _heard("path_socket")),
     "workspace_socket": ("sockets", True, _heard("workspace_socket")),
+    "shown_socket": ("sockets", True, _heard("shown_socket")),
+    "shown_fifo": ("sockets", True, _changed("fifo")),
     "sysv_memory": ("sockets", True, _secret("sysv")),
     "posix_memory": ("sockets", False, _secret("shm")),
     "own_environment": ("env", True, _daemons),

@@ -59,12 +59,15 @@ class Targets:
             write(place / "secret", self.secrets["file"])
         for run in RUNS:
             self._plant_run(run)
-        sockets = (self.outside[0] / "socket", *(self.workspace(run) / "socket" for run in RUNS))
+        places = [place(run) for place in (self.workspace, self.shown) for run in RUNS]
+        sockets = (self.outside[0] / "socket", *(place / "socket" for place in places))
         self._listeners = stack.enter_context(Listeners(self._names["box"], sockets))
         self._segment = stack.enter_context(Segment(self.secrets["sysv"].encode()))
         self._plant_shm(stack)
+        self._fifos = {run: _fifo(stack, self.shown(run) / "fifo") for run in RUNS}
         self.inheritable = _open_secret(stack, self.base, self.secrets["fd"])
-        self._victims = {name: _victim(stack, self._names.get(name, name)) for name in (*RUNS, "traced")}
+        self._victims = {run: _victim(stack, self._names[run]) for run in RUNS}
+        self._traced = {run: _victim(stack, "traced") for run in RUNS}  # both at once: a process has one tracer
         self.at_home = at_home(self.home)
         self.interfaces = {name for _, name in socket.if_nameindex() if not name.startswith("lo")}
 
@@ -110,7 +113,7 @@ class Targets:
             "shm_name": self._names[run], "shm_secret": self.secrets["shm"][:24], "home": str(self.home),
             "home_files": sorted({name for name, *_ in self.at_home if (self.home / name).is_file()}),
             "daemon": os.getpid(), "victim": self._victims[run].pid, "victim_name": self._names[run],
-            "traced": self._victims["traced"].pid,
+            "traced": self._traced[run].pid,
         }  # fmt: skip
 
     def heard(self, said: str) -> bool:
@@ -124,6 +127,8 @@ class Targets:
             return not self._workspace_intact(run)
         if name == "shown":
             return (self.shown(run) / "file").read_text() != "planted\n"
+        if name == "fifo":
+            return bool(os.read(self._fifos[run], 1))
         if name in ("created", "by-link"):
             return (target / name).exists()
         if name == "shm":
@@ -159,6 +164,15 @@ def _open_secret(stack: ExitStack, base: Path, text: str) -> int:
     stack.callback(os.close, fd)
     os.set_inheritable(fd, True)
     (base / "fd").unlink()
+    return fd
+
+
+def _fifo(stack: ExitStack, path: Path) -> int:
+    """A fifo that anybody may write to: our end of it."""
+    os.mkfifo(path)
+    path.chmod(0o666)
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    stack.callback(os.close, fd)
     return fd
 
 

@@ -1,6 +1,7 @@
 """One control group for one command: memory and processes counted, limited and ended by the kernel.
 
-A group is named after its owner (`rsi-PID-START-N`), so that what a killed daemon left behind is known and removed.
+A group is named after its owner (`rsi-NAMESPACE-PID-START-N`), so that what a killed daemon left behind is known and
+removed, and what belongs to one in another pid namespace, whose pids say nothing here, is left alone.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import itertools
 import os
 import re
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -19,10 +21,20 @@ from rsi.sandbox.model import Killer, Limits
 from rsi.sandbox.watch.gauges import LAUNCHERS
 from rsi.sandbox.watch.hierarchy import Place, places
 
-_NAME: Final = re.compile(r"rsi-(\d+)-(\d+)-\d+")
+_NAME: Final = re.compile(r"rsi-(\d+)-(\d+)-(\d+)-\d+")
 #: A killed process leaves its group a moment after it is gone; 40 looks, 25 ms apart at the end, is a second.
 _REMOVALS: Final = 40
 _REMOVAL_S: Final = 0.025
+#: Who ends a command when which number in which file is not 0; and what else is asked for, for nobody.
+_WATCHED: Final[tuple[tuple[Killer | None, str, bytes], ...]] = (
+    ("memory", "memory.events", b"oom_kill"),
+    ("memory", "memory.oom_control", b"oom_kill"),
+    ("processes", "pids.events", b"max"),
+    (None, "cpuacct.usage", b""),
+    (None, "cpu.stat", b"usage_usec"),
+)
+#: None of these files is longer.
+_SHORT: Final = 4096
 _numbers = itertools.count()
 _resisting: set[Path] = set()
 
@@ -36,9 +48,12 @@ class Cgroup:
 
     def __init__(self, parts: dict[Place, Path]) -> None:
         self._parts = parts
-        self._counters = tuple(
-            (killer, fd, word) for folder in parts.values() for killer, fd, word in _counters(folder)
-        )
+        self._open: dict[Path, int] = {}
+        try:
+            self._counters = tuple(self._watched())
+        except BaseException:
+            self._shut()
+            raise
 
     @classmethod
     def make(cls, limits: Limits) -> Self | None:
@@ -48,7 +63,7 @@ class Cgroup:
             return None
         for folder in tuple(_resisting):
             _remove(folder)
-        name = f"rsi-{os.getpid()}-{_started(os.getpid())}-{next(_numbers)}"
+        name = f"rsi-{_namespace()}-{os.getpid()}-{_started(os.getpid())}-{next(_numbers)}"
         parts: dict[Place, Path] = {}
         try:
             for place in found:
@@ -56,10 +71,12 @@ class Cgroup:
                 parts[place].mkdir()
                 _limit(parts[place], place, limits)
             return cls(parts)
-        except OSError:  # taken away since we looked: the processes are counted from outside instead
+        except BaseException as error:
             for left in parts.values():
                 _remove(left)
-            return None
+            if isinstance(error, OSError):  # taken away since we looked: the processes are counted from outside instead
+                return None
+            raise
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -77,7 +94,7 @@ class Cgroup:
 
     def exceeded(self) -> Killer | None:
         """`memory` or `processes` once the kernel has killed or refused something for it."""
-        return next((killer for killer, fd, word in self._counters if _count(fd, word)), None)
+        return next((killer for killer, path, word in self._counters if _count(self._open[path], word)), None)
 
     @property
     def peak(self) -> int:
@@ -88,6 +105,16 @@ class Cgroup:
                     return int(text)
         return 0
 
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds of everything that was ever in it, waited for or not; 0 when the kernel does not say."""
+        for path, fd in self._open.items():
+            if path.name == "cpuacct.usage":
+                return int(os.pread(fd, _SHORT, 0)) / 1e9
+            if path.name == "cpu.stat":
+                return _count(fd, b"usage_usec") / 1e6
+        return 0.0
+
     def kill(self) -> None:
         """End every process in the group; never blocks, and may have to be repeated (v1)."""
         for folder in self._parts.values():
@@ -95,12 +122,25 @@ class Cgroup:
 
     def close(self) -> None:
         """Remove the group, ending what is in it; may be called again."""
-        for _, fd, _ in self._counters:
-            os.close(fd)
-        self._counters = ()
+        self._shut()
         for folder in self._parts.values():
             _remove(folder)
         self._parts = {}
+
+    def _watched(self) -> Iterator[tuple[Killer, Path, bytes]]:
+        """What is asked again and again, kept open: who ends the command, where, and after which word."""
+        for folder in self._parts.values():
+            for killer, name, word in _WATCHED:
+                path = folder / name
+                if path.exists():
+                    self._open[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                    if killer is not None:
+                        yield killer, path, word
+
+    def _shut(self) -> None:
+        self._counters = ()
+        while self._open:
+            os.close(self._open.popitem()[1])
 
     def __enter__(self) -> Self:
         return self
@@ -130,7 +170,7 @@ def sweep(folder: Path) -> list[str]:
     gone = []
     for group in folder.glob("rsi-*"):
         owner = _NAME.fullmatch(group.name)
-        if owner is not None and _started(int(owner[1])) != owner[2]:
+        if owner is not None and owner[1] == _namespace() and _started(int(owner[2])) != owner[3]:
             _remove(group)
             gone.append(group.name)
     return gone
@@ -152,23 +192,9 @@ def _limit(folder: Path, place: Place, limits: Limits) -> None:
         swap.write_text(both)
 
 
-def _counters(folder: Path) -> list[tuple[Killer, int, bytes]]:
-    """What is asked again and again, kept open: who ends the command, where, and after which word."""
-    wanted: tuple[tuple[Killer, str, bytes], ...] = (
-        ("memory", "memory.events", b"oom_kill"),
-        ("memory", "memory.oom_control", b"oom_kill"),
-        ("processes", "pids.events", b"max"),
-    )
-    return [
-        (killer, os.open(folder / name, os.O_RDONLY | os.O_CLOEXEC), word)
-        for killer, name, word in wanted
-        if (folder / name).exists()
-    ]
-
-
 def _count(fd: int, word: bytes) -> int:
-    lines = (line.split() for line in os.pread(fd, 1024, 0).splitlines())
-    return next((int(count) for name, count in lines if name == word), 0)
+    lines = (line.split() for line in os.pread(fd, _SHORT, 0).splitlines())
+    return next((int(fields[1]) for fields in lines if fields[0] == word), 0)
 
 
 def _kill(folder: Path) -> None:
@@ -176,9 +202,11 @@ def _kill(folder: Path) -> None:
     if killing.exists():
         killing.write_text("1")
         return
-    for pid in _read(folder / "cgroup.procs").split():
+    for pid in map(int, _read(folder / "cgroup.procs").split()):
+        if pid <= 0:  # of a namespace that we do not see (cgroups(7)); to kill(2) it is our own process group
+            continue
         try:
-            os.kill(int(pid), signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             continue
 
@@ -205,6 +233,15 @@ def _started(pid: int) -> str:
     """The start of a process in clock ticks since boot, which with the pid names it; "" when it has ended."""
     fields = _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
     return fields[19] if fields else ""
+
+
+@functools.cache
+def _namespace() -> str:
+    """The number of our pid namespace: one that has ended may give its number on, and its processes have ended, too."""
+    try:
+        return str(os.stat("/proc/self/ns/pid").st_ino)  # noqa: PTH116 - what it leads to
+    except OSError:  # a kernel without them
+        return "0"
 
 
 def _read(path: Path) -> str:

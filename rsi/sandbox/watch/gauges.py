@@ -14,6 +14,7 @@ import msgspec
 from rsi import clock
 from rsi.sandbox.model import GiB, Killer, Limits
 from rsi.sandbox.watch import tree
+from rsi.sandbox.watch.spent import Spent
 
 #: How often at most and at least something is looked at, in seconds.
 SOONEST_S: Final = 0.005
@@ -55,6 +56,10 @@ class Counted(Protocol):
     def peak(self) -> int:
         """The most memory it has held, in bytes; 0 when the kernel does not say."""
 
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds of everything that was ever in the group; 0 when the kernel does not say."""
+
 
 class Gauge:
     """One thing to look at, when it is due.
@@ -62,10 +67,13 @@ class Gauge:
     Args:
         look: takes one look.
         memory: the bytes that were seen at the last one, where it looks at memory.
+        cpu_s: the CPU seconds that were seen, where it looks at them.
     """
 
-    def __init__(self, look: Callable[[], Seen], memory: Callable[[], int] = int) -> None:
-        self._look, self.memory = look, memory
+    def __init__(
+        self, look: Callable[[], Seen], memory: Callable[[], int] = int, cpu_s: Callable[[], float] = float
+    ) -> None:
+        self._look, self.memory, self.cpu_s = look, memory, cpu_s
         self.due = clock.monotonic() + SOONEST_S
 
     def check(self, now: float) -> Killer | None:
@@ -91,8 +99,8 @@ def gauges(
         counted = group
         found.append(Gauge(lambda: Seen(counted.exceeded(), LATEST_S)))
     if group is None or limits.cpu_s is not None:
-        processes = Processes(root, limits, counted=group is not None, parked=parked)
-        found.append(Gauge(processes.look, lambda: processes.memory))
+        processes = Processes(root, limits, group=group, parked=parked)
+        found.append(Gauge(processes.look, lambda: processes.memory, lambda: processes.cpu_s))
     if usage is not None and (limits.disk is not None or limits.inodes is not None):
         found.append(Gauge(View(usage, limits).look))
     return found
@@ -124,25 +132,34 @@ class Processes:
 
     Args:
         root: the host pid that all of them descend from.
-        counted: a control group counts memory and processes already.
+        group: a control group that counts memory and processes already, and CPU time too.
         parked: bytes that the kernel keeps for the sandbox and for no process of it, where somebody can say.
     """
 
-    def __init__(self, root: int, limits: Limits, *, counted: bool, parked: Callable[[], int] | None = None) -> None:
-        self._root, self._limits, self._counted = root, limits, counted
+    def __init__(
+        self, root: int, limits: Limits, *, group: Counted | None = None, parked: Callable[[], int] | None = None
+    ) -> None:
+        self._root, self._limits, self._group = root, limits, group
+        self._spent = Spent(root)
+        self._start_s = group.cpu_s if group is not None else 0.0  # the launcher's own
         self._mounts: list[str] = []
         self._parked = parked
         self._before = tree.shared_on_host()
         self.memory = 0  # bytes at the last look, of all together
 
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds, as far as anybody has seen them."""
+        return max(self._spent.seconds, self._group.cpu_s - self._start_s if self._group is not None else 0.0)
+
     def look(self) -> Seen:
         """One walk over the processes."""
         limit = self._limits.processes + LAUNCHERS
         found = tree.pids(self._root, limit + 1)
-        cpu_s = self._limits.cpu_s
-        if cpu_s is not None and tree.cpu_s(found) >= cpu_s:
+        self._spent.look(found)
+        if self._limits.cpu_s is not None and self.cpu_s >= self._limits.cpu_s:
             return Seen("cpu")
-        if self._counted:
+        if self._group is not None:
             return Seen(None)
         if tree.tasks(found) > limit:
             return Seen("processes")
@@ -152,8 +169,7 @@ class Processes:
         limit = self._limits.memory
         if limit is None:
             return Seen(None)
-        files = self._files(found) + tree.memfds(found) + (self._parked() if self._parked is not None else 0)
-        files += self._unexplained(found, files, limit)
+        files = self._hidden(found, limit)
         used = tree.resident(found) + files
         if used > limit:  # the quick sum counts shared pages twice: only now is the exact one worth its time
             anonymous, shared = tree.proportional(found)
@@ -163,13 +179,24 @@ class Processes:
             return Seen("memory")
         return Seen(None, (limit - used) / MEMORY_RATE)
 
-    def _unexplained(self, found: list[int], files: int, limit: int) -> int:
-        """Memory that the machine lost to files, while descriptors of the sandbox are on their way: memfds in a socket.
+    def _hidden(self, found: list[int], limit: int) -> int:
+        """Memory that need not be in any process: files on a tmpfs, memfds, segments.
 
-        Others may have taken it. So it is charged only when it is much, and only to who hides something.
+        When the machine lost much more to such files than was found, every thread is looked at, and what descriptors on
+        their way through a socket hold is charged as what is missing. Others may have taken that: so it is charged only
+        to who hides something.
         """
-        lost = tree.shared_on_host() - self._before - files
-        return lost if lost * 2 > limit and tree.on_their_way(found) else 0
+        parked = self._parked() if self._parked is not None else 0
+        elsewhere = self._files(found) + parked
+        files = elsewhere + tree.memfds(found)
+        if self._much(files, limit):
+            files = elsewhere + tree.memfds(found, every_thread=True)
+        if self._much(files, limit) and tree.on_their_way(found):
+            files = tree.shared_on_host() - self._before
+        return files
+
+    def _much(self, files: int, limit: int) -> bool:
+        return (tree.shared_on_host() - self._before - files) * 2 > limit
 
     def _files(self, found: list[int]) -> int:
         """Bytes in the sandbox's own tmpfs: memory that no process needs to have mapped."""

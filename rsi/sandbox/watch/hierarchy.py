@@ -13,8 +13,10 @@ from typing import Final, Literal
 
 import msgspec
 
-Controller = Literal["memory", "pids"]
+Controller = Literal["memory", "pids", "cpuacct"]
 NEEDED: Final[tuple[Controller, ...]] = ("memory", "pids")
+#: v1 has a hierarchy of its own for the time; in v2 every group knows it.
+_WELCOME: Final[tuple[Controller, ...]] = ("cpuacct",)
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -33,7 +35,7 @@ class _Mount(msgspec.Struct, frozen=True):
 
 
 def places(cgroup: str, mountinfo: str) -> tuple[Place, ...]:
-    """The places for memory and pids together: one in v2, two in v1, none if there is not enough of either.
+    """The places for memory and pids together: one in v2, two or three in v1, none if there is not enough of either.
 
     Args:
         cgroup: the text of /proc/self/cgroup.
@@ -45,8 +47,12 @@ def places(cgroup: str, mountinfo: str) -> tuple[Place, ...]:
     if unified is not None and (place := _unified(unified, mounts)) is not None:
         return (place,)
     owned = {name: path for _, names, path in memberships for name in names.split(",") if name}
-    found = [place for name in NEEDED if name in owned and (place := _split(name, owned[name], mounts)) is not None]
-    return tuple(found) if len(found) == len(NEEDED) else ()
+    found = {
+        name: place
+        for name in (*NEEDED, *_WELCOME)
+        if name in owned and (place := _split(name, owned[name], mounts)) is not None
+    }
+    return tuple(found.values()) if found.keys() >= set(NEEDED) else ()
 
 
 def _unified(path: str, mounts: list[_Mount]) -> Place | None:

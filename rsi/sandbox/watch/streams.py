@@ -67,9 +67,11 @@ class Streams:
         self.stdout, self.stderr = Kept(keep), Kept(keep)
         self._data = memoryview(data)
         self._open: set[int] = set()
-        in_read, self._in = self._pipe()
-        out, out_write = self._pipe()
-        err, err_write = self._pipe()
+        try:
+            (in_read, self._in), (out, out_write), (err, err_write) = (self._pipe() for _ in range(3))
+        except BaseException:
+            self.close()
+            raise
         self.theirs = (in_read, out_write, err_write)
         self._kept = {out: self.stdout, err: self.stderr}
         self.poll = select.poll()
@@ -78,6 +80,10 @@ class Streams:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close what is open; may be called again."""
         for fd in tuple(self._open):
             self._close(fd)
 

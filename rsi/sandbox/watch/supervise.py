@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol
 
+import msgspec
+
 from rsi import clock
 from rsi.sandbox.launch import Ended
 from rsi.sandbox.model import Command, ExecResult, Killer, Limits
@@ -55,17 +57,20 @@ def supervise(
     begun = clock.monotonic()
     with Streams(command.input, command.limits.keep) as streams:
         victim = start(*streams.theirs)
-        streams.started()
-        watched = gauges(victim.pid, command.limits, usage, cgroup, parked)
-        vigil = _Vigil(victim, streams, command.limits, watched, cgroup)
-        vigil.closed = closed
         try:
+            streams.started()
+            begun_s = cgroup.cpu_s if cgroup is not None else 0.0
+            watched = gauges(victim.pid, command.limits, usage, cgroup, parked)
+            vigil = _Vigil(victim, streams, command.limits, watched, cgroup)
+            vigil.closed = closed
             vigil.keep()
         except BaseException:
-            vigil.kill()
+            _end(victim, cgroup)
             victim.wait()
             raise
         ended = victim.wait()
+        spent = [gauge.cpu_s() for gauge in watched] + [cgroup.cpu_s - begun_s if cgroup is not None else 0.0]
+        ended = msgspec.structs.replace(ended, cpu_s=max(ended.cpu_s, *spent))
         streams.drain()
         killed_by = vigil.killed_by or _late(ended, command.limits, streams, usage, cgroup)
         if killed_by is None and closed is not None and closed():
@@ -101,9 +106,7 @@ class _Vigil:
 
     def kill(self) -> None:
         """End the command; again until it has ended, for a fork bomb may outrun one round."""
-        self._victim.kill()
-        if self._cgroup is not None:
-            self._cgroup.kill()
+        _end(self._victim, self._cgroup)
 
     def _turn(self, death: int) -> bool:
         ready = self._streams.poll.poll(self._pause_s() * 1000)
@@ -132,6 +135,12 @@ class _Vigil:
             return LATEST_S
         due = min((self._deadline, *(gauge.due for gauge in self._gauges)))
         return max(0.0, min(due - clock.monotonic(), LATEST_S if self.closed is not None else _IDLE_S))
+
+
+def _end(victim: Victim, cgroup: Counted | None) -> None:
+    victim.kill()
+    if cgroup is not None:
+        cgroup.kill()
 
 
 def _late(

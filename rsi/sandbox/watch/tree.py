@@ -9,19 +9,33 @@ from __future__ import annotations
 import functools
 import os
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
 PROC: Final = "/proc"
 #: Processes that one walk looks at, unless it is told a limit.
 MOST: Final = 4096
 #: Fields of /proc/PID/stat after the name: utime, stime, cutime, cstime (proc_pid_stat(5), 14 to 17).
 _TIMES: Final = slice(11, 15)
+#: The same, starttime (22): with the pid it names a process.
+_STARTED: Final = 19
 #: Unit of st_blocks (stat(2)).
 _BLOCK: Final = 512
+#: Of /proc/PID/status: in memory, in the page tables that say where, and in swap.
+_SIZES: Final = (b"VmRSS:", b"VmPTE:", b"VmSwap:")
 #: What only this process tree can have caused: its own pages and shared memory, not the page cache of a library.
 _ANSWERABLE: Final = (b"Pss_Anon:", b"Pss_Shmem:")
+
+
+#: A process: its pid, and when it began.
+Life = tuple[int, bytes]
+
+
+class Times(NamedTuple):
+    """CPU seconds of a process itself, and of the children that it has waited for."""
+
+    own: float
+    waited: float
 
 
 def pids(root: int, most: int = MOST) -> list[int]:
@@ -48,19 +62,27 @@ def tasks(tree: list[int]) -> int:
 
 
 def resident(tree: list[int]) -> int:
-    """Bytes of RSS, each process for itself: never too little, too much where pages are shared."""
-    return sum(_pages(pid) for pid in tree) * PAGE
+    """Bytes of RSS, page tables and swap: never too little, too much where pages are shared."""
+    return sum(sum(_sizes(pid)) for pid in tree)
 
 
 def proportional(tree: list[int]) -> tuple[int, int]:
-    """Bytes of anonymous and of shared memory, a shared page counted once; RSS where the kernel does not say."""
+    """Bytes of anonymous and of shared memory, a shared page counted once; RSS where the kernel does not say.
+
+    Page tables and swap count as anonymous.
+    """
     each = [_answerable(pid) for pid in tree]
     return sum(anonymous for anonymous, _ in each), sum(shared for _, shared in each)
 
 
-def cpu_s(tree: list[int]) -> float:
-    """CPU seconds of all of them and of the children they have reaped."""
-    return sum(sum(map(int, _after_name(_read(f"{pid}/stat"))[_TIMES])) for pid in tree) * TICK_S
+def times(tree: list[int]) -> dict[Life, Times]:
+    """CPU seconds of each, and of the children that it has waited for; of those it has not, nobody has them."""
+    found: dict[Life, Times] = {}
+    for pid in tree:
+        if fields := _after_name(_read(f"{pid}/stat")):
+            user, system, waited_user, waited_system = map(int, fields[_TIMES])
+            found[pid, fields[_STARTED]] = Times((user + system) * TICK_S, (waited_user + waited_system) * TICK_S)
+    return found
 
 
 def belonging(session: int | None, folder: Path) -> list[int]:
@@ -97,11 +119,14 @@ def _tmpfs(pid: int) -> list[str]:
     return mounts
 
 
-def memfds(tree: list[int]) -> int:
-    """Bytes in unnamed files of memory (memfd_create(2)) that somebody holds open; they need not be mapped anywhere."""
+def memfds(tree: list[int], *, every_thread: bool = False) -> int:
+    """Bytes in unnamed files of memory (memfd_create(2)) that somebody holds open; they need not be mapped anywhere.
+
+    A thread may have descriptors of its own; looking at every one takes its time.
+    """
     found: dict[int, int] = {}
     for pid in tree:
-        for fd in _descriptors(pid):
+        for fd in descriptors(pid) if every_thread else _listed(living(pid)):
             try:
                 status = os.stat(fd)  # noqa: PTH116 - see _names()
             except OSError:  # closed since, or not ours to look at
@@ -117,7 +142,12 @@ def on_their_way(tree: list[int]) -> bool:
     Then what they hold is in nobody's list. The socket says how many there are (`scm_fds` in proc_pid_fdinfo(5), Linux
     5.9); one that lies in another itself lies, in the end, in one that somebody has open.
     """
-    return any(_sent(_read(f"{pid}/fdinfo/{fd}")) for pid in tree for fd in _names(f"{PROC}/{pid}/fdinfo"))
+    return any(
+        _sent(_read(f"{task}/fdinfo/{fd}"))
+        for pid in tree
+        for task in _tasks(pid)
+        for fd in _names(f"{PROC}/{task}/fdinfo")
+    )
 
 
 def _sent(described: bytes) -> bool:
@@ -133,8 +163,28 @@ def shared_on_host() -> int:
     return 0
 
 
-def _descriptors(pid: int) -> list[str]:
-    folder = f"{PROC}/{pid}/fd"
+def descriptors(pid: int) -> list[str]:
+    """What every thread has open, as paths that can be looked at; the same file may be there more than once."""
+    return [path for task in _tasks(pid) for path in _listed(task)]
+
+
+def living(pid: int) -> str:
+    """Where in /proc to look at a process: at its first thread, or at another when that one has ended."""
+    if _has_memory(str(pid)):
+        return str(pid)
+    return next((task for task in _tasks(pid) if _has_memory(task)), str(pid))
+
+
+def _has_memory(task: str) -> bool:
+    return not _read(f"{task}/statm").startswith(b"0 ")
+
+
+def _tasks(pid: int) -> list[str]:
+    return [f"{pid}/task/{thread}" for thread in _names(f"{PROC}/{pid}/task")]
+
+
+def _listed(task: str) -> list[str]:
+    folder = f"{PROC}/{task}/fd"
     return [f"{folder}/{fd}" for fd in _names(folder)]
 
 
@@ -165,19 +215,26 @@ def used(mount: str) -> int | None:
 
 
 def _answerable(pid: int) -> tuple[int, int]:
-    fields: dict[bytes, int] = {}
-    for line in _read(f"{pid}/smaps_rollup").splitlines():
-        name, *rest = line.split()
-        if name in _ANSWERABLE:
-            fields[name] = int(rest[0]) * 1024
+    task = living(pid)
+    fields = _kib(_read(f"{task}/smaps_rollup"), _ANSWERABLE)
+    resident, tables, swap = _sizes(pid)
     if not fields:
-        return _pages(pid) * PAGE, 0
-    return fields[_ANSWERABLE[0]], fields[_ANSWERABLE[1]]
+        return resident + tables + swap, 0
+    return fields.get(_ANSWERABLE[0], 0) + tables + swap, fields.get(_ANSWERABLE[1], 0)
 
 
-def _pages(pid: int) -> int:
-    fields = _read(f"{pid}/statm").split()
-    return int(fields[1]) if fields else 0
+def _sizes(pid: int) -> tuple[int, int, int]:
+    """RSS, page tables and swap; of another thread where the first has ended: then it says nothing."""
+    for task in (str(pid), *_tasks(pid)):
+        if fields := _kib(_read(f"{task}/status"), _SIZES):
+            return fields[_SIZES[0]], fields.get(_SIZES[1], 0), fields.get(_SIZES[2], 0)
+    return 0, 0, 0
+
+
+def _kib(text: bytes, wanted: tuple[bytes, ...]) -> dict[bytes, int]:
+    """Lines like `VmRSS:  120 kB`, in bytes."""
+    lines = (line.split() for line in text.splitlines())
+    return {fields[0]: int(fields[1]) * 1024 for fields in lines if fields and fields[0] in wanted}
 
 
 def _namespace(pid: str) -> str | None:

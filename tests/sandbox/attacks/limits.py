@@ -106,6 +106,13 @@ PARKED = {
         " socket.send_fds(a, [b'x'], [fd])\n for _ in range(32): os.write(fd, os.urandom(1 << 20))\n os.close(fd)" + _WAIT,
         "disk",
     ),
+    "deleted files of a process whose first thread has ended": Parked(
+        "import ctypes, os, threading, time\ndef fill():\n time.sleep(.1)\n fd = os.open('f', os.O_CREAT | os.O_RDWR); os.unlink('f')\n"
+        " for _ in range(192): os.write(fd, os.urandom(1 << 20))\n time.sleep(1.5); os._exit(0)\n"
+        "threading.Thread(target=fill).start()\n"
+        "ctypes.CDLL(None).syscall({'x86_64': 60, 'aarch64': 93}[os.uname().machine], 0)",
+        "disk",
+    ),
     "deleted files that are mapped": Parked(
         "import mmap, os\nk = []\nfor n in range(6):\n fd = os.open(f'f{n}', os.O_CREAT | os.O_RDWR); os.unlink(f'f{n}')\n"
         " for _ in range(32): os.write(fd, os.urandom(1 << 20))\n k.append(mmap.mmap(fd, 32 << 20)); os.close(fd)" + _WAIT,

@@ -48,10 +48,10 @@ def _place(folder: Path) -> Path:
 def tests_with_processes(yard: Yard, folder: Path, *, packages: str) -> dict:
     place = _place(folder)
     (place / "test_it.py").write_text(_TESTS)
+    # what is installed beside pytest may name plugins whose source is elsewhere, and is not shown
+    env = {"PYTHONPATH": packages, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     with _box(place, readable=[packages]) as box:
-        ended = box.exec(
-            [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider"], env={"PYTHONPATH": packages}, limits=_LIMITS
-        )
+        ended = box.exec([PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider"], env=env, limits=_LIMITS)
         kinds = {change.path.split("/")[0] for change in box.diff()}
     return {"out": ended.stdout + ended.stderr, "host": sorted(os.listdir(place)), "changed": sorted(kinds)}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import socket
 from typing import Any
 
@@ -69,6 +70,20 @@ def workspace_socket(order: Order) -> None:
     _stream(socket.AF_UNIX, "socket", order["says"] + "workspace_socket")
 
 
+def shown_socket(order: Order) -> None:
+    """A Unix socket in a folder that is shown: read-only does not stop it."""
+    _stream(socket.AF_UNIX, f"{order['shown']}/socket", order["says"] + "shown_socket")
+
+
+def shown_fifo(order: Order) -> None:
+    """A fifo in it, that somebody reads."""
+    fd = os.open(f"{order['shown']}/fifo", os.O_WRONLY | os.O_NONBLOCK)
+    try:
+        os.write(fd, b"attacked\n")
+    finally:
+        os.close(fd)
+
+
 def sysv_memory(order: Order) -> list[str]:
     """A System V shared memory segment, by its key."""
     libc = ctypes.CDLL(None, use_errno=True)
@@ -98,6 +113,6 @@ ATTACKS: dict[str, Attack] = {
     each.__name__: each
     for each in (
         tcp, tcp6, udp, interfaces, packet, vsock, abstract_socket, path_socket, workspace_socket,
-        sysv_memory, posix_memory, crypto_socket,
+        shown_socket, shown_fifo, sysv_memory, posix_memory, crypto_socket,
     )
 }  # fmt: skip

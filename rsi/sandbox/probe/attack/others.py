@@ -91,7 +91,7 @@ def kill(order: Order) -> None:
 
 
 def trace(order: Order) -> bool:
-    """Attach to it."""
+    """Attach to a sibling. Where the machine allows only descendants (Yama), the control's may not be had either."""
     call("ptrace", _PTRACE_SEIZE, order["traced"], 0, 0)
     return True
 
