@@ -122,7 +122,9 @@ def run(workspace: Path, as_json: bool, command: tuple[str, ...], **asked: Any) 
         recovered(workspace, strict=written_back)
         if written_back:
             undo_folder(None, workspace)  # there must be a place for it before anything runs
-        view = Sandbox.create(workspace, backend=asked["backend"], require=_required(asked["require"]))
+        view = Sandbox.create(
+            workspace, backend=asked["backend"], require=_required(asked["require"]), programs=command[:1]
+        )
     except (RSIError, OSError) as error:
         _never_ran(error)
     with view, _ending_cleanly():

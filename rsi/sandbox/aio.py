@@ -38,11 +38,14 @@ class AsyncSandbox:
         require: Isolation = FOR_FIXES,
         readable: Sequence[str | Path] = (),
         env: Mapping[str, str] | None = None,
+        programs: Sequence[str] = (),
     ) -> Self:
         """See `Sandbox.create`."""
 
         def made() -> Sandbox:
-            return Sandbox.create(workspace, backend=backend, require=require, readable=readable, env=env)
+            return Sandbox.create(
+                workspace, backend=backend, require=require, readable=readable, env=env, programs=programs
+            )
 
         return cls(await _opened(made))
 

@@ -47,7 +47,7 @@ class Checked:
 
     def apply(
         self,
-        target: Path | None = None,
+        target: str | Path | None = None,
         *,
         require: Isolation = FOR_FIXES,
         allow_links: bool = False,

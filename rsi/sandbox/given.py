@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from rsi.errors import InvalidInputError
@@ -35,6 +36,17 @@ def name(value: object, field: str) -> str:
             field=field,
         ) from error
     return value
+
+
+def names(values: object, field: str) -> list[str]:
+    """A list of such texts.
+
+    Raises:
+        InvalidInputError: names the field, and which of them.
+    """
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise InvalidInputError(f'{field}: expected a list (["pytest"]), got {values!r}', field=field)
+    return [name(value, f"{field}[{number}]") for number, value in enumerate(values)]
 
 
 def data(value: object, field: str) -> bytes:

@@ -57,7 +57,7 @@ FOR_FIXES: Final = Isolation(
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What one command may use. `None` is no limit. Exceeding one ends the command and everything it started."""
+    """What one command may use. `None`, where it may be, is no limit. Exceeding one ends it and all it started."""
 
     wall_s: _Positive | None = 60.0
     cpu_s: _Positive | None = None

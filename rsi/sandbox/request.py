@@ -69,7 +69,7 @@ def command(
 
 def _argv(cmd: str | Sequence[str]) -> tuple[str, ...]:
     words = ("/bin/sh", "-c", cmd) if isinstance(cmd, str) else tuple(cmd)
-    if not words or (isinstance(cmd, str) and not cmd.strip()):
+    if not words or not words[0] or (isinstance(cmd, str) and not cmd.strip()):
         raise InvalidInputError(
             'cmd: expected a command, as text for /bin/sh or as a list: ["pytest", "-q"]', field="cmd"
         )

@@ -18,7 +18,7 @@ from rsi.sandbox.overlay.place import user_home
 from rsi.sandbox.patch import MAX_BYTES as MAX_PATCH_BYTES
 from rsi.sandbox.patch import patch
 from rsi.sandbox.request import checked_env, command, environment
-from rsi.sandbox.toolchain import path_for, readable_for
+from rsi.sandbox.toolchain import path_for, readable_for, sources_for
 
 
 class Sandbox:
@@ -41,6 +41,7 @@ class Sandbox:
         require: Isolation = FOR_FIXES,
         readable: Sequence[str | Path] = (),
         env: Mapping[str, str] | None = None,
+        programs: Sequence[str] = (),
     ) -> Self:
         """A new view.
 
@@ -52,13 +53,16 @@ class Sandbox:
             readable: folders outside to show read-only, beside the toolchain that is found by itself. Never a home
                 folder, what holds one, or where sandboxes are kept.
             env: for every command, beside locale, `PATH`, `HOME`, `TMPDIR`, `TERM` and `USER`; nothing is inherited.
+            programs: what will be run, by path or by name as the caller's `PATH` finds it: where one lies in a
+                toolchain of its own (`/home/me/envs/x/bin/pytest`), that one is shown too.
 
         Raises:
             IsolationError: no back end isolates what is required; says what each lacks.
             InvalidInputError: names the field.
             SandboxError: the view cannot be made.
         """
-        return cls._open(Path(given.path(workspace, "workspace")), backend, require, readable, env, reopen=None)
+        where = Path(given.path(workspace, "workspace"))
+        return cls._open(where, backend, require, readable, env, reopen=None, programs=programs)
 
     @classmethod
     def reopen(
@@ -94,13 +98,16 @@ class Sandbox:
         env: Mapping[str, str] | None,
         *,
         reopen: Path | None,
+        programs: Sequence[str] = (),
     ) -> Self:
         workspace = shown.workspace(workspace)
         own = _env(env)
         home = user_home() or Path("/")  # who has no home has no toolchain there; nothing right below / is one
-        outside = tuple(dict.fromkeys([*shown.readable(readable), *readable_for(workspace, home=home)]))
+        named = given.names(programs, "programs")
+        outside = tuple(dict.fromkeys([*shown.readable(readable), *readable_for(workspace, named, home=home)]))
         chosen = choose(backend, require)
-        box = chosen.backend.open(workspace, readable=outside, reopen=reopen)
+        imported = sources_for(workspace, named, home=home)
+        box = chosen.backend.open(workspace, readable=tuple(dict.fromkeys([*outside, *imported])), reopen=reopen)
         return cls(box, chosen, environment(path_for(workspace, readable=outside), own))
 
     def __enter__(self) -> Self:

@@ -38,12 +38,13 @@ def readable(given: Sequence[str | Path]) -> list[Path]:
     """
     found = [Path(path) for path in given]
     for number, path in enumerate(found):
-        if (why := _refused(path)) is not None:
+        if (why := refused(path)) is not None:
             raise InvalidInputError(f"readable[{number}]: {why}", field=f"readable[{number}]")
     return found
 
 
-def _refused(path: Path) -> str | None:
+def refused(path: Path) -> str | None:
+    """Why it is never shown; `None` when it may be."""
     if not path.is_absolute() or not path.exists():
         return f"expected an absolute path that exists, got {str(path)!r}"
     real = path.resolve()

@@ -18,6 +18,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from rsi.sandbox.installed import sources
+from rsi.sandbox.mounted import mounted_below
+from rsi.sandbox.shown import refused
+
 #: What every back end shows anyway.
 SYSTEM: Final = tuple(Path(path) for path in ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64"))
 #: Where programs are looked for after the toolchain's own.
@@ -50,13 +54,14 @@ _HOPS: Final = 40
 
 
 def readable_for(
-    workspace: Path, argv: Sequence[str] = (), env: Mapping[str, str] | None = None, *, home: Path | None = None
+    workspace: Path, programs: Sequence[str] = (), env: Mapping[str, str] | None = None, *, home: Path | None = None
 ) -> tuple[Path, ...]:
     """The prefixes to show read-only so that the workspace's programs start; each is one toolchain, none in another.
 
     Args:
         workspace: its `.venv` or `venv` is looked at first.
-        argv: a command; where its program lies counts too.
+        programs: what is to be run, by path or by name; where each lies counts too. A relative path is the
+            workspace's own.
         env: `VIRTUAL_ENV` and `PATH` of whoever asks (default: this process).
         home: the home folder (default: this user's).
     """
@@ -64,10 +69,47 @@ def readable_for(
     home = (home or _home()).resolve()
     work = workspace.resolve()
     found: set[Path] = set()
-    for named, prefix in _prefixes(work, argv, env):
+    for named, prefix in _prefixes(work, programs, env):
         if prefix not in found and is_toolchain(prefix, work, home):
             found.update(_shown(prefix) if named else [prefix])
     return tuple(sorted(prefix for prefix in found if not any(other in prefix.parents for other in found)))
+
+
+def sources_for(
+    workspace: Path, programs: Sequence[str] = (), env: Mapping[str, str] | None = None, *, home: Path | None = None
+) -> tuple[Path, ...]:
+    """What the caller's environments import from outside of their prefixes, by editable installs; to show read-only.
+
+    Never asked of an environment that only the workspace names: its files could name anything. The one that runs rsi
+    may lie in the workspace: what its files say was run when rsi started.
+
+    Args:
+        workspace: as in `readable_for`.
+        programs: as there.
+        env: as there.
+        home: as there.
+    """
+    env = os.environ if env is None else env
+    home = (home or _home()).resolve()
+    work = workspace.resolve()
+    own = {prefix for named, prefix in _prefixes(work, programs, env) if not named and is_toolchain(prefix, work, home)}
+
+    def fits(path: Path) -> bool:
+        return _fits(path, work, home)
+
+    found = {source for prefix in {Path(sys.prefix), *own} for source in sources(prefix, home, fits)}
+    return tuple(sorted(source for source in found if not any(other in source.parents for other in found)))
+
+
+def _fits(path: Path, workspace: Path, home: Path) -> bool:
+    """Whether sources may be shown whole: no keys in or above them, nobody's home, no part of the workspace."""
+    if len(path.parts) <= _DEEP or _is_below(path, SYSTEM) or not path.exists() or _is_named(path, workspace):
+        return False
+    if path in workspace.parents or path == home or path in home.parents:
+        return False
+    if SECRETS.intersection(path.parts) or any((path / name).exists() for name in SECRETS):
+        return False
+    return refused(path) is None and mounted_below(path.resolve()) is None
 
 
 def path_for(workspace: Path, env: Mapping[str, str] | None = None, *, readable: Iterable[Path] = ()) -> str:
@@ -125,13 +167,14 @@ def _home() -> Path:
         return Path("/")
 
 
-def _prefixes(workspace: Path, argv: Sequence[str], env: Mapping[str, str]) -> Iterator[tuple[bool, Path]]:
+def _prefixes(workspace: Path, programs: Sequence[str], env: Mapping[str, str]) -> Iterator[tuple[bool, Path]]:
     """Each with whether something in the workspace named it."""
     for venv in _venvs(workspace, env):
         for prefix in _of_venv(venv):
             yield _is_named(venv, workspace), prefix
     yield False, Path(sys.base_prefix)
-    places = (shutil.which(program, path=env.get("PATH", "")) for program in ("node", *argv[:1]))
+    asked = (program for program in programs if program.startswith("/") or "/" not in program)
+    places = (shutil.which(program, path=env.get("PATH", "")) for program in ("node", *asked))
     for start in map(Path, (sys.executable, *filter(None, places))):
         for prefix in _of_program(start):
             yield _is_named(start, workspace), prefix

@@ -7,6 +7,7 @@ is working in, blames no fix (docs/design/052-check-before.md).
 
 from __future__ import annotations
 
+import shlex
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -130,7 +131,10 @@ def _checked(order: Order, began: Check, redactor: Redactor, halt: Halt) -> Chec
     if order.source and order.source != "*":
         env["RSI_SOURCE"] = order.source
     with ExitStack() as stack:
-        plain = Sandbox.create(order.workspace, backend=order.backend, readable=order.readable, env=env)
+        programs = [word for command in (order.command, order.replay) if (word := _program(command))]
+        plain = Sandbox.create(
+            order.workspace, backend=order.backend, readable=order.readable, env=env, programs=programs
+        )
         stack.callback(plain.destroy)
         changed = plain.fork()
         stack.callback(changed.destroy)
@@ -139,6 +143,15 @@ def _checked(order: Order, began: Check, redactor: Redactor, halt: Halt) -> Chec
             _Copy(plain, order.files, order, redactor, halt),
         )
         return _compare(order, msgspec.structs.replace(began, backend=plain.backend), sides)
+
+
+def _program(command: str | None) -> str | None:
+    """What a shell would run first: `PYTHONHASHSEED=0 /home/me/envs/x/bin/pytest -q`; None where that is not plain."""
+    try:
+        words = shlex.split(command or "")
+    except ValueError:  # a quote that is not closed: the shell will say so
+        return None
+    return next((word for word in words if "=" not in word), None)
 
 
 def _compare(order: Order, began: Check, sides: Sides) -> Check:

@@ -112,6 +112,7 @@ def test_a_command_sees_the_given_environment_and_nothing_of_ours(workspace, mad
         ("env.A", {"env": {"A": 1}}),
         ("cmd", {"cmd": ""}),
         ("cmd", {"cmd": []}),
+        ("cmd", {"cmd": [""]}),
         ("cmd[1]", {"cmd": ["a", "b\0"]}),
         ("cmd[0]", {"cmd": [1]}),
         ("cmd[2]", {"cmd": "x" * 200_000}),
@@ -363,6 +364,8 @@ def test_wrong_arguments_of_create_are_named(workspace, tmp_path):
         ("workspace", {"workspace": tmp_path / "none"}),
         ("backend", {"backend": "chroot"}),
         ("readable[0]", {"readable": ["relative"]}),
+        ("programs", {"programs": "pytest"}),
+        ("programs[1]", {"programs": ["pytest", 3]}),
         ("readable[1]", {"readable": [tmp_path, tmp_path / "none"]}),
         ("env", {"env": {"": "x"}}),
     ):

@@ -120,6 +120,13 @@ def test_a_personality_can_be_asked_for_and_not_changed(value: int, high: int) -
         assert ask(machine, "personality", value | high) == (bpf.ALLOW if allowed else EPERM)
 
 
+@given(pid=st.integers(0, 2**32 - 1), new=st.sampled_from([0, 8, 1 << 32, 0x7FFF_0000_0000]), high=HIGH)
+def test_limits_are_set_for_oneself_and_only_read_of_others(pid: int, new: int, high: int) -> None:
+    for machine in MACHINES:
+        allowed = pid == 0 or new == 0
+        assert ask(machine, "prlimit64", pid | high, 7, new) == (bpf.ALLOW if allowed else EPERM)
+
+
 def test_what_programs_live_on_is_allowed(machine: str) -> None:
     numbers = MACHINES[machine][1]
     judged = {numbers[name] for name in (*REFUSED, *ABSENT, "socket", "socketpair", "personality") if name in numbers}
@@ -174,6 +181,38 @@ def test_the_kernel_answers_so(place: Yard) -> None:
     )
     answers = place.python(script).out.splitlines()
     assert answers == [f"-1 {errno.EPERM}"] * len(REFUSED) + [f"-1 {errno.ENOSYS}"] * len(ABSENT)
+
+
+#: What a command may do to process 1, which is of its own user; each is tried, whatever it answers.
+ON_PROCESS_1 = """
+import os, resource
+def every():
+    for number in range(1, 65):
+        yield lambda: os.kill(1, number)
+    for limit in (resource.RLIMIT_NOFILE, resource.RLIMIT_AS, resource.RLIMIT_DATA, resource.RLIMIT_STACK, resource.RLIMIT_CPU):
+        yield lambda: resource.prlimit(1, limit, (0, 0))
+    yield lambda: os.setpriority(os.PRIO_PROCESS, 1, 19)
+    yield lambda: os.sched_setscheduler(1, os.SCHED_IDLE, os.sched_param(0))
+for attack in every():
+    try:
+        attack()
+    except (OSError, ValueError):
+        pass
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+print(resource.getrlimit(resource.RLIMIT_NOFILE)[0], len(resource.prlimit(1, resource.RLIMIT_NOFILE)))
+if os.fork() == 0:
+    os.setsid()
+    sum(range(3_000_000))
+    os._exit(0)
+os.wait()
+raise SystemExit(77)
+"""
+
+
+def test_a_command_ends_with_its_own_status_whatever_it_does_to_process_1(place: Yard) -> None:
+    """Signals to 64, no descriptors, no memory, no stack, no time: it goes on, and counts what was used."""
+    result = place.python(ON_PROCESS_1)
+    assert (result.status, result.out) == (77, "64 2\n"), result
 
 
 @pytest.mark.skipif(MACHINE != "x86_64", reason="calls by number")

@@ -42,6 +42,19 @@ def test_undo_out_of_order_is_refused_and_names_the_later_merge(root, other):
     assert snapshot(root / "target") == ONE
 
 
+@pytest.mark.parametrize("name", [b"no \xff text", b"100%41", b"new\nline"])
+def test_a_target_of_any_name_is_merged_into_found_again_and_undone(root, name):
+    target = Path(os.fsdecode(os.fsencode(root) + b"/" + name))
+    plant(target, ONE)
+    log = apply(changes(root / "one", root / "two"), str(target), undo=root / "undo")
+    assert snapshot(target) == TWO
+    again = UndoLog.load(log.folder)
+    assert again.target == target.resolve()
+    again.undo()
+    assert snapshot(target) == ONE
+    assert recover(target, undo=root / "undo") == []
+
+
 def test_a_clock_that_was_set_back_does_not_change_the_order(root):
     class Past:
         now = staticmethod(lambda: 1000.0)

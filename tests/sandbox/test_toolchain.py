@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rsi.sandbox import toolchain
-from rsi.sandbox.toolchain import is_toolchain, path_for, readable_for
+from rsi.sandbox.toolchain import is_toolchain, path_for, readable_for, sources_for
 
 
 @pytest.fixture
@@ -222,6 +222,142 @@ def test_a_loop_of_links_ends(home):
     (home / "project/.venv/pyvenv.cfg").touch()
     (home / "project/.venv/bin/python").symlink_to("python")
     assert found(home) == []
+
+
+@pytest.fixture
+def site(home, monkeypatch) -> Path:
+    """Where the environment that runs rsi has its distributions."""
+    made = venv(home / "envs/rsi", interpreter(home / ".pyenv/versions/3.11.7"))
+    monkeypatch.setattr(sys, "prefix", str(made))
+    folder = made / "lib/python3.11/site-packages"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def package(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    return folder
+
+
+def imported(home: Path, programs=(), env=None) -> list[str]:
+    """Without those of rsi itself."""
+    found = sources_for(home / "project", programs, env or {}, home=home)
+    return [str(path.relative_to(home)) for path in found if path.is_relative_to(home)]
+
+
+def editable(site: Path, root: str, name: str = "x-1.dist-info", *, url: str | None = None) -> None:
+    (site / name).mkdir()
+    text = f'{{"url": "{url or "file://" + root}", "dir_info": {{"editable": true}}}}'
+    (site / name / "direct_url.json").write_text(text)
+
+
+def test_a_folder_of_sources_is_shown_whole(home, site):
+    package(home / "code/lib/src/lib")
+    (home / "code/lib/src/lib.egg-info").mkdir()
+    (site / "lib.pth").write_text(f"# a comment\nimport os; os.environ['X'] = '1'\n\n{home}/code/lib/src\n")
+    assert imported(home) == ["code/lib/src"]
+
+
+def test_of_a_project_what_can_be_imported_is_shown_and_not_its_keys(home, site):
+    root = home / "code/lib"
+    package(root / "lib")
+    package(root / "space/part")
+    package(root / ".git/hooks")
+    package(root / "node-modules")
+    package(root / "other")
+    (root / "other/pyproject.toml").touch()
+    for name in ("docs", "data"):
+        (root / name).mkdir()
+    for name in ("module.py", ".env", "settings.yaml", "pyproject.toml", "data/table.csv"):
+        (root / name).touch()
+    (root / "link").symlink_to(home / ".ssh")
+    (site / "lib.pth").write_text(f"{root}\n")
+    assert imported(home) == ["code/lib/lib", "code/lib/module.py", "code/lib/space"]
+
+
+def test_an_editable_install_whose_pth_is_code_is_found_by_its_origin(home, site):
+    """As setuptools, maturin and meson-python make them."""
+    package(home / "code/a b/src/lib")
+    (home / "code/a b/pyproject.toml").touch()
+    (site / "__editable__.lib.pth").write_text("import __editable___lib_finder; __editable___lib_finder.install()")
+    editable(site, str(home / "code/a b").replace(" ", "%20"))
+    assert imported(home) == ["code/a b/src"]
+
+
+def test_what_the_workspace_has_itself_is_left_to_the_view(home, site):
+    package(home / "project/src/app")
+    (site / "app.pth").write_text(f"{home}/project/src\n")
+    assert imported(home) == []
+
+
+@pytest.mark.parametrize("where", [".", "..", "/", "/usr/lib", ".config/lib", ".ssh", "gone", "project/way", "site\0"])
+def test_what_is_broader_or_holds_keys_is_no_source(home, site, where):
+    (home / "project/way").symlink_to(home / "other")
+    package(home / "other/pkg")
+    package(home / ".ssh/lib")
+    package(home / ".config/lib/pkg")
+    (site / "x.pth").write_text(f"{os.path.normpath(home / where)}\n")
+    assert imported(home) == []
+
+
+def test_a_folder_with_projects_in_it_is_not_shown_whole(home, site):
+    package(home / "src/tool")
+    package(home / "src/secret/secret")
+    (home / "src/secret/setup.py").touch()
+    (site / "x.pth").write_text(f"{home}/src\n")
+    assert imported(home) == ["src/tool"]
+
+
+def test_an_environment_that_only_the_workspace_names_shows_no_sources(home):
+    made = venv(home / "project/.venv", interpreter(home / ".pyenv/versions/3.11.7"))
+    folder = made / "lib/python3.11/site-packages"
+    folder.mkdir(parents=True)
+    package(home / "code/lib")
+    (folder / "x.pth").write_text(f"{home}/code\n")
+    assert imported(home) == []
+    assert imported(home, env={"VIRTUAL_ENV": str(made)}) == []
+
+
+def test_the_environment_that_runs_rsi_is_believed_wherever_it_lies(home, monkeypatch):
+    """What its files say was run when rsi started."""
+    made = venv(home / "project/.venv", interpreter(home / ".pyenv/versions/3.11.7"))
+    folder = made / "lib/python3.11/site-packages"
+    folder.mkdir(parents=True)
+    package(home / "code/lib")
+    (folder / "x.pth").write_text(f"{home}/code\n")
+    monkeypatch.setattr(sys, "prefix", str(made))
+    assert imported(home) == ["code"]
+
+
+def test_the_callers_environment_and_that_of_a_named_program_count(home):
+    for name in ("active", "asked"):
+        made = venv(home / "envs" / name, interpreter(home / ".pyenv/versions/3.11.7"))
+        folder = made / "lib/python3.11/site-packages"
+        folder.mkdir(parents=True)
+        package(home / f"code-{name}/src/lib")
+        (folder / "x.pth").write_text(f"{home}/code-{name}/src\n")
+        (made / "bin/pytest").write_text("#!x")
+        (made / "bin/pytest").chmod(0o755)
+    asked = [str(home / "envs/asked/bin/pytest")]
+    assert imported(home, asked, {"VIRTUAL_ENV": str(home / "envs/active")}) == ["code-active/src", "code-asked/src"]
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "null", '{"url": 3, "dir_info": {"editable": true}}', '{"url": "file://x"}']
+)
+def test_an_origin_that_cannot_be_understood_shows_nothing(home, site, text):
+    editable(site, str(home / "code"))
+    (site / "x-1.dist-info/direct_url.json").write_text(text)
+    assert imported(home) == []
+
+
+def test_an_origin_elsewhere_or_not_editable_shows_nothing(home, site):
+    package(home / "code/lib")
+    editable(site, "", url=f"https://host{home}/code")
+    (site / "y-1.dist-info").mkdir()
+    (site / "y-1.dist-info/direct_url.json").write_text(f'{{"url": "file://{home}/code", "dir_info": {{}}}}')
+    assert imported(home) == []
 
 
 def test_what_runs_these_tests_is_found_for_real(tmp_path):

@@ -1,5 +1,7 @@
 """The check before a fix, in the real sandbox: what blames a change, what does not, and what may be shown of it."""
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -183,6 +185,44 @@ def test_a_guarded_program_is_green_only_with_the_retry_that_is_checked(home):
     found = run(home, command=command, files=files, change=change, source="app", readable=SOURCES)
     assert (found.outcome, found.with_it.ok, found.without.ok) == ("passed", True, False), found
     assert "429" in found.without.output
+
+
+def test_pytest_works_in_whatever_way_rsi_is_installed_here(home):
+    """Every pytest loads the plugins of its environment; nothing is named as readable."""
+    (home / "test_it.py").write_text("def test_it():\n    import rsi, rsi_adapters.pytest_plugin\n")
+    found = run(home, command="pytest -q -p no:cacheprovider")
+    assert (found.outcome, found.with_it.ok) == ("passed", True), found
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """An environment of its own, with a distribution that was installed editable."""
+    made = tmp_path / "envs" / "suite"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", made], check=True)
+    (tmp_path / "code" / "src").mkdir(parents=True)
+    (tmp_path / "code" / "src" / "plugin_of_theirs.py").write_text("print('theirs')\n")
+    site = next(made.glob("lib/python3*/site-packages"))
+    (site / "theirs.pth").write_text(f"{tmp_path / 'code' / 'src'}\n")
+    return made
+
+
+@pytest.mark.parametrize(
+    "command", ["{0}/bin/python -m plugin_of_theirs", "A=1 '{0}/bin/python' -c 'import plugin_of_theirs'"]
+)
+def test_a_command_from_an_environment_elsewhere_finds_what_it_imports(home, elsewhere, command):
+    found = run(home, command=command.format(elsewhere))
+    assert (found.outcome, found.with_it.output) == ("passed", "theirs"), found
+
+
+def test_a_replay_from_an_environment_elsewhere_does_too(home, elsewhere):
+    found = run(
+        home, replay=f"{elsewhere}/bin/python -c 'import plugin_of_theirs'", recorded=("o1", "x"), replay_times=1
+    )
+    assert (found.replay.ok_with, found.replay.ok_without) == (1, 1), found
+
+
+def test_a_command_with_an_open_quote_is_the_shells_to_refuse(home):
+    assert run(home, command="echo 'open").outcome == "red_before"
 
 
 def test_a_fix_that_breaks_the_guarded_program_is_found_out(home):

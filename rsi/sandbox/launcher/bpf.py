@@ -39,6 +39,11 @@ def argument(index: int) -> Instruction:
     return load(16 + 8 * index)
 
 
+def upper(index: int) -> Instruction:
+    """The other 32 bits of an argument that is a pointer."""
+    return load(20 + 8 * index)
+
+
 def equal(value: int, then: Block) -> Block:
     """If what was loaded is `value`: the block; else go on."""
     return [(_EQUAL, 0, len(then), value), *then]

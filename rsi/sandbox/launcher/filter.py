@@ -90,6 +90,10 @@ def _rules(refused: Block) -> list[tuple[str, Block]]:
     families = [*equal(_UNIX, ret(ALLOW)), *equal(_INET, internet), *equal(_INET6, internet), *equal(_NETLINK, netlink)]
     ioctls = [instruction for number in _IOCTLS for instruction in equal(number, refused)]
     holds = [instruction for number in _HOLDS for instruction in equal(number, refused)]
+    # Of another process limits are only read: process 1 is of the same user, and without descriptors or memory it ends
+    # with a status that no command had.
+    reading = [argument(2), *bpf.unless_equal(0, refused), bpf.upper(2), *bpf.unless_equal(0, refused), *ret(ALLOW)]
+    limits = [argument(0), *equal(0, ret(ALLOW)), *reading]
     return [
         ("clone", [argument(0), *bpf.any_bit(_NAMESPACES, refused), *ret(ALLOW)]),
         ("ioctl", [argument(1), *ioctls, *ret(ALLOW)]),
@@ -97,6 +101,7 @@ def _rules(refused: Block) -> list[tuple[str, Block]]:
         ("socket", [argument(0), *families, *no_family]),
         ("socketpair", [argument(0), *_one_of((_UNIX,), no_family)]),
         ("personality", [argument(0), *_one_of(_PERSONALITIES, refused)]),
+        ("prlimit64", limits),
     ]
 
 

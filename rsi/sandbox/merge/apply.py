@@ -20,7 +20,7 @@ from rsi.sandbox.model import Change
 
 def apply(
     diff: Sequence[Change],
-    target: Path,
+    target: str | Path,
     *,
     allow_links: bool = False,
     max_bytes: int = MAX_BYTES,
@@ -58,7 +58,7 @@ def apply(
     """
     rules = Rules(allow_links=allow_links, max_bytes=max_bytes, max_total=max_total, max_paths=max_paths)
     changes = check(diff, rules)
-    target = target.resolve()
+    target = Path(target).resolve()
     folder = _log_folder(undo or undo_folder(home, target), target)
     with locked(folder), Tree(target) as tree:
         log = _prepared(changes, tree, begin(folder, target), rules, expect)

@@ -43,26 +43,28 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 def packed(step: Step) -> dict[str, Any]:
     """A step as plain JSON."""
-    return {"path": _quoted(step.path), "before": _side(step.before), "after": _side(step.after)}
+    return {"path": quoted(step.path), "before": _side(step.before), "after": _side(step.after)}
 
 
 def unpacked(raw: Any) -> Step:
     """The other way. `msgspec.ValidationError` when it is not one."""
     step = msgspec.convert(raw, Step)
-    return Step(path=_unquoted(step.path), before=_unside(step.before), after=_unside(step.after))
+    return Step(path=unquoted(step.path), before=_unside(step.before), after=_unside(step.after))
 
 
 def _side(state: State) -> Any:
-    return msgspec.to_builtins(msgspec.structs.replace(state, link=_quoted(state.link)))
+    return msgspec.to_builtins(msgspec.structs.replace(state, link=quoted(state.link)))
 
 
 def _unside(state: State) -> State:
-    return msgspec.structs.replace(state, link=_unquoted(state.link))
+    return msgspec.structs.replace(state, link=unquoted(state.link))
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """Any name as ASCII: its bytes, percent-encoded."""
     return quote_from_bytes(os.fsencode(name))
 
 
-def _unquoted(name: str) -> str:
+def unquoted(name: str) -> str:
+    """The other way."""
     return os.fsdecode(unquote_to_bytes(name))

@@ -22,7 +22,7 @@ import msgspec
 from rsi.clock import now
 from rsi.errors import ConflictError, MergeError, NotFoundError
 from rsi.sandbox.merge.refusal import listed, shown
-from rsi.sandbox.merge.state import ABSENT, State, Step, packed, unpacked
+from rsi.sandbox.merge.state import ABSENT, State, Step, packed, quoted, unpacked, unquoted
 from rsi.sandbox.merge.step import clear, put
 from rsi.sandbox.merge.tree import Tree, create, sync_folder, write_all
 
@@ -39,7 +39,7 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True):
     status: Status
     steps: list[dict[str, Any]]
     number: int = 0  # of the merges that are kept in one folder, which came first
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 1  # 2: the target is no UTF-8, and percent-encoded
 
 
 class UndoLog:
@@ -101,13 +101,22 @@ class UndoLog:
                 f"{folder / JOURNAL}: cannot be read: {error}; what it merged can only be undone by hand, with what "
                 f"is in {folder / 'old'}; delete the folder when that is not needed"
             ) from error
-        return cls(folder, Path(record.target), steps, at=record.at, status=record.status, number=record.number)
+        target = unquoted(record.target) if record.version > 1 else record.target
+        return cls(folder, Path(target), steps, at=record.at, status=record.status, number=record.number)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON; names are percent-encoded. `load` reads exactly this."""
         steps = [packed(step) for step in self.steps]
+        target = os.fspath(self.target)
+        is_text = not any("\ud800" <= letter <= "\udfff" for letter in target)
         record = _Record(
-            id=self.id, target=str(self.target), at=self.at, status=self.status, steps=steps, number=self.number
+            id=self.id,
+            target=target if is_text else quoted(target),
+            at=self.at,
+            status=self.status,
+            steps=steps,
+            number=self.number,
+            version=1 if is_text else 2,
         )
         return dict(msgspec.to_builtins(record))
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -16,6 +14,7 @@ from rsi import clock
 from rsi.errors import LaunchError, SandboxError
 from rsi.sandbox.launch import Zygote, layer_owner
 from rsi.sandbox.model import Command, Limits
+from rsi.sandbox.mounted import mounted_below
 from rsi.sandbox.overlay import points, record, room
 from rsi.sandbox.overlay.box import Making, OverlayBox
 from rsi.sandbox.overlay.disk import Disk
@@ -25,8 +24,6 @@ from rsi.sandbox.overlay.place import place
 from rsi.sandbox.overlay.points import Found
 from rsi.sandbox.overlay.record import Record
 
-#: How mountinfo writes what would end its fields: `\\040` is a blank.
-_ESCAPED: Final = re.compile(rb"\\([0-7]{3})")
 _TRIAL: Final = Command(argv=("/bin/true",), env={}, limits=Limits(wall_s=10.0))
 
 
@@ -78,7 +75,7 @@ class OverlayBackend:
         folder = workspace.resolve()
         if not folder.is_dir():
             raise SandboxError(f"{workspace}: no such folder")
-        if below := _mounted_below(folder):
+        if below := mounted_below(folder):
             raise SandboxError(
                 f"{workspace}: {below} is another file system, which layers would show as an empty folder, and a merge "
                 "would then delete what is in it; unmount it, or use a workspace without it"
@@ -153,14 +150,3 @@ class OverlayBackend:
         if now - self._swept.get(home.path, float("-inf")) >= room.SWEEP_S:
             self._swept[home.path] = now
             home.sweep()
-
-
-def _mounted_below(folder: Path) -> str | None:
-    """The first place below `folder` where something is mounted (proc(5), mountinfo)."""
-    above = os.fsencode(folder).rstrip(b"/") + b"/"
-    with open("/proc/self/mountinfo", "rb") as lines:  # noqa: PTH123 - bytes
-        for line in lines:
-            place = _ESCAPED.sub(lambda found: bytes([int(found[1], 8)]), line.split()[4])
-            if place.startswith(above):
-                return os.fsdecode(place)
-    return None
