@@ -38,6 +38,9 @@ COMMANDS: Final = {
     "rules": "rsi.cli.rules:rules",
     "sandbox": "rsi.cli.sandbox:sandbox",
     "run": "rsi.cli.run:run",
+    "connect": "rsi.cli.connect:connect",
+    "disconnect": "rsi.cli.connect:disconnect",
+    "hook": "rsi.cli.hook:hook",
     "doctor": "rsi.cli.maintain:doctor",
     "prune": "rsi.cli.maintain:prune",
 }
