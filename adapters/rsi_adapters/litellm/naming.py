@@ -1,0 +1,67 @@
+"""What LiteLLM says of a call: whose it is, what it used, and who made it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from types import FrameType
+from typing import Any, Final
+
+#: Frameworks that call LiteLLM and tell their model calls themselves: module of the caller → our adapter's module,
+#: which is loaded where that framework is hooked.
+_TELL_THEMSELVES: Final = {
+    "crewai.llm": "rsi_adapters.crewai.hooks",
+    "agents.extensions": "rsi_adapters.openai_agents.hooks",
+    "langchain_litellm": "rsi_adapters.langgraph.handler",
+    "langchain_community": "rsi_adapters.langgraph.handler",
+}
+_LONGEST: Final = 128
+
+
+def session_of(given: Mapping[str, Any]) -> str | None:
+    """The conversation: `litellm_session_id`, else `session_id` in the metadata."""
+    found = given.get("litellm_session_id")
+    for name in ("metadata", "litellm_metadata"):
+        metadata = given.get(name)
+        if not found and isinstance(metadata, Mapping):
+            found = metadata.get("session_id")
+    return str(found)[:_LONGEST] if found else None
+
+
+def user_of(given: Mapping[str, Any]) -> str | None:
+    """For whom."""
+    found = given.get("user")
+    return str(found)[:_LONGEST] if found else None
+
+
+def used(response: Any) -> dict[str, Any]:
+    """Tokens, where the answer tells them."""
+    usage = getattr(response, "usage", None)
+    if usage is None and isinstance(response, Mapping):
+        usage = response.get("usage")
+    found: dict[str, Any] = {}
+    for field, names in (
+        ("tokens_in", ("prompt_tokens", "input_tokens")),
+        ("tokens_out", ("completion_tokens", "output_tokens")),
+    ):
+        value = next((value for name in names if (value := _of(usage, name)) is not None), None)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            found[field] = value
+    return found
+
+
+def _of(usage: Any, name: str) -> Any:
+    return usage.get(name) if isinstance(usage, Mapping) else getattr(usage, name, None)
+
+
+def told_by_another() -> bool:
+    """Whether a framework makes this call that is hooked itself: then it tells of it, and we would do so twice."""
+    callers = tuple(name for name, ours in _TELL_THEMSELVES.items() if ours in sys.modules and name in sys.modules)
+    if not callers:
+        return False
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - the documented way to one's callers
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith(callers):
+            return True
+        frame = frame.f_back
+    return False
