@@ -22,209 +22,37 @@ import json
 import logging
 import os
 import random
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from sqlalchemy import text as sql
+from scale_home import BATCH, Place, Watched, memory, unlike, until, worker
+from scale_killed import PLAN, SHORT_PLAN, kills
+from scale_texts import SHAPES, Item, distinct, failure, wordings
 
 from rsi.analyze.cluster import Item as Template
 from rsi.analyze.grouping import Grouper
-from rsi.config import Config, Home
-from rsi.model import Batch
-from rsi.pipeline import Pipeline
-from rsi.store import Store, issues
-from rsi.worker import Placement, Resemblance, Worker
+from rsi.store import issues
 
-BATCH = 2_000
 LEVELS = (0.01, 0.1, 1.0)
 NEW = 500
 """New outcomes of a measured cycle: some seconds of a busy home."""
 CYCLES = 15
 FULL_FROM = 100_000
 """Fewer outcomes than this are the short form: fewer first sights and texts."""
-WAIT_S = 300.0
 LOOK_S = 0.005
 """How often a first sight is looked for: the error of its times."""
 SPACING_S = 0.25
 """Seconds of history between two outcomes: a million are three days."""
 
 BEGAN = time.perf_counter()
-
-Item = dict[str, Any]
-Partition = Mapping[str, int]
-
-
-# --- texts
-
-
-def words(rng: random.Random, count: int) -> str:
-    """Words that no rule and no mask knows."""
-    return " ".join(
-        "".join(rng.choice("bdfgklmnprstv") + rng.choice("aeiou") for _ in range(rng.randint(2, 4)))
-        for _ in range(count)
-    )
-
-
-def distinct(n: int) -> str:
-    """The n-th template of its own, always the same one."""
-    return f"{words(random.Random(n), 9)} while calling the service"
-
-
-NAMES = ("anna", "bert", "carl", "dora", "emil", "olga", "gina", "hugo", "nina", "ivan")
-SLOTS: tuple[Callable[[random.Random], str], ...] = (
-    lambda rng: f"for user {rng.choice(NAMES)}",
-    lambda rng: f"on host web-{rng.randrange(40)}",
-    lambda rng: f"in request {rng.getrandbits(64):016x}",
-    lambda rng: f"after {rng.randrange(1, 90)} s",
-)
-SPELLINGS: tuple[Callable[[str], str], ...] = (
-    str,
-    lambda message: f"RuntimeError: {message}",
-    lambda message: f"pump.errors.PumpError: {message}",
-    lambda message: f"failed after 3 attempts: {message}",
-    lambda message: f"PumpError({message!r})",
-    lambda message: json.dumps({"error": {"message": message}}),
-)
-
-
-def wordings(count: int, seed: int) -> list[str]:
-    """Texts of `count // 8` faults: one message each with a value in it, spelled in several ways."""
-    rng = random.Random(seed)
-    faults = [(words(rng, 6), rng.choice(SLOTS), rng.sample(SPELLINGS, 3)) for _ in range(max(count // 8, 1))]
-    made = []
-    for n in range(count):
-        message, slot, spellings = faults[n % len(faults)]
-        made.append(rng.choice(spellings)(f"{message} {slot(rng)}"))
-    return made
-
-
-def failure(ident: str, text: str) -> Item:
-    return {"id": ident, "source": "app", "task": "scale", "success": False, "error": {"message": text}}
-
-
-# --- a home
-
-
-class Watched(Worker):
-    """A worker that says what it is being asked, so that a kill can strike inside it."""
-
-    asking = ""
-    call = 0
-
-    def nearest(self, *args: Any, **more: Any) -> Placement:
-        with self._said("nearest"):
-            return super().nearest(*args, **more)
-
-    def resemble(self, *args: Any, **more: Any) -> Resemblance:
-        with self._said("resemble"):
-            return super().resemble(*args, **more)
-
-    @contextmanager
-    def _said(self, what: str) -> Iterator[None]:
-        self.call, self.asking = self.call + 1, what
-        try:
-            yield
-        finally:
-            self.asking = ""
-
-
-def worker(embedder: str) -> Watched:
-    """Not put behind everybody else, as if somebody waited for it: `stand_back` does that."""
-    return Watched(env={"RSI_EMBEDDER": embedder, "RSI_WORKER_AWAITED": "1"})
-
-
-class Place:
-    """One temporary home with its loop. The worker outlives it, so that many homes pay for one start."""
-
-    def __init__(self, folder: Path, worker: Watched) -> None:
-        home, config = Home(folder), Config()
-        home.prepare()
-        self.worker = worker
-        self.store = Store.open(home.store_url(config))
-        self.pipeline = Pipeline(home, config, self.store, self.worker)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.pipeline.stop()
-        with self.store.read() as conn:
-            self.worker.forget([str(row.id) for row in conn.execute(sql("SELECT id FROM fingerprints"))])
-        self.store.close()
-
-    def send(self, items: Iterable[Item]) -> None:
-        """Store them, in batches; returns once all are durable."""
-        waiting: list[Item] = []
-        for item in items:
-            waiting.append(item)
-            if len(waiting) == BATCH:
-                self._submit(waiting)
-                waiting = []
-        if waiting:
-            self._submit(waiting)
-
-    def _submit(self, items: list[Item]) -> None:
-        receipt = self.pipeline.submit(Batch(door="benchmark", items=items)).result()
-        if receipt.rejected:
-            raise RuntimeError(f"rejected: {receipt.rejected[:3]}")
-
-    def cycle(self, *, wait_for_worker: bool = False) -> None:
-        """As the loop's own thread does it: issues that move together are looked for beside it, once a minute."""
-        self.pipeline._cycle(rest=True, wait_for_worker=wait_for_worker)
-
-    def settle(self) -> None:
-        """One cycle over all that is new, with the worker's answers."""
-        self.cycle(wait_for_worker=True)
-        if trouble := self.pipeline.status()["troubles"]:
-            raise RuntimeError(f"the loop has troubles: {trouble}")
-
-    def one(self, query: str, **values: object) -> Any:
-        """The first row of a query."""
-        with self.store.read() as conn:
-            return conn.execute(sql(query), values).first()
-
-    def waiting(self) -> int:
-        """Templates without a vector, and failed outcomes without a template."""
-        return int(
-            self.one(
-                "SELECT (SELECT count(*) FROM fingerprints WHERE model IS NULL)"
-                " + (SELECT count(*) FROM outcomes WHERE fingerprint IS NULL AND status = 'failed')"
-            )[0]
-        )
-
-    def partition(self) -> dict[str, int]:
-        """Outcome id → issue number."""
-        query = "SELECT o.id, f.cluster FROM outcomes o JOIN fingerprints f ON f.id = o.fingerprint"
-        with self.store.read() as conn:
-            return {row.id: row.cluster for row in conn.execute(sql(query))}
-
-
-def until(done: Callable[[], bool], what: str, every_s: float = 0.02) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not done():
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"{what}: not within {WAIT_S:.0f} s")
-        time.sleep(every_s)
-
-
-def memory(pid: int) -> dict[str, float]:
-    """Resident now and at most, MB (proc(5)); empty where there is no /proc."""
-    if not sys.platform.startswith("linux"):
-        return {}
-    lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    return {name: int(lines[key].split()[0]) / 1024 for name, key in (("rss_mb", "VmRSS"), ("peak_mb", "VmHWM"))}
 
 
 # --- (a) a cycle
@@ -363,121 +191,7 @@ def apart(embedder: str, templates: int, sights: int) -> dict[str, Any]:
     return told
 
 
-# --- (d) kill -9
-
-
-PLAN = ("resemble", "nearest", "twice", "idle")
-"""Inside a comparison, inside an embedding, inside one and again inside its retry, between two requests."""
-SHORT_PLAN = ("nearest", "idle")
-
-
-class Killer(threading.Thread):
-    """Kills the worker once, as `target` of `PLAN` says; stopped first, so that no answer can slip out before it."""
-
-    def __init__(self, worker: Watched, target: str) -> None:
-        super().__init__(daemon=True)
-        self.worker, self.target = worker, target
-        self.kills = 0
-        self.given_up = threading.Event()
-
-    def run(self) -> None:
-        asked = "nearest" if self.target == "twice" else self.target
-        first = self._strike(lambda: self.worker.asking == asked)
-        if first and self.target == "twice":
-            call, pid = first
-            self._strike(lambda: self.worker.call == call and self.worker.status().pid not in {None, pid})
-
-    def _strike(self, ready: Callable[[], bool]) -> tuple[int, int] | None:
-        while not self.given_up.is_set():
-            if ready() and (pid := self.worker.status().pid):
-                call = self.worker.call
-                time.sleep(0.005)  # the request is in the pipe by now
-                os.kill(pid, signal.SIGSTOP)
-                time.sleep(0.02)  # an answer that was under way has been read by now
-                inside = self.worker.asking != "" and self.worker.call == call
-                os.kill(pid, signal.SIGKILL if inside else signal.SIGCONT)
-                if inside:
-                    self.kills += 1
-                    return call, pid
-            time.sleep(0.001)
-        return None
-
-
-def kills(folder: Path, child: Watched, templates: int, plan: Sequence[str] = PLAN) -> dict[str, Any]:
-    """Kill the worker while it is asked; what is there at the end, beside an undisturbed home."""
-    size = max(templates // len(plan), 20)
-    before = child.status().restarts
-    rounds = [
-        [failure(f"d{turn}-{n}", text) for n, text in enumerate(texts)]
-        for turn in range(len(plan))
-        for texts in [[*wordings(size // 2, turn), *(distinct(turn * size + n) for n in range(size // 2))]]
-    ]
-    struck: Counter[str] = Counter()
-    with Place(folder / "killed", child) as place:
-        place.pipeline.start()
-        for target, items in zip(plan, rounds, strict=True):
-            struck[target] += kill_once(place, target, items)
-        status = place.pipeline.status()
-        killed, found = place.partition(), child.status()
-        told: dict[str, Any] = {
-            "sent": sum(map(len, rounds)),
-            "stored": place.one("SELECT count(*) FROM outcomes")[0],
-            "in_an_issue": len(killed),
-            "without_vector": place.waiting(),
-            "counted": place.one("SELECT sum(frequency) FROM issues WHERE merged_into IS NULL")[0],
-            "quarantined": place.one("SELECT count(*) FROM rejects")[0],
-            "behind": status["behind"],
-            "struck": dict(struck),
-            "restarts": found.restarts - before,
-            "alive": found.alive,
-        }
-    with Place(folder / "calm", child) as place:
-        for items in rounds:
-            place.send(items)
-            place.settle()
-        told["pairs_unlike_undisturbed"] = unlike(killed, place.partition())
-    told["ok"] = kept(told, plan)
-    return told
-
-
-def kill_once(place: Place, target: str, items: Sequence[Item]) -> int:
-    """Feed a round and strike in it; how many kills struck as planned."""
-    if target == "idle":
-        until(lambda: not place.worker.asking, "a worker that is idle")
-        os.kill(place.worker.status().pid or 0, signal.SIGKILL)
-        until(lambda: not place.worker.status().alive, "the end of the worker")
-        place.send(items)
-        until(lambda: place.waiting() == 0, "every template embedded")
-        return 1
-    killer = Killer(place.worker, target)
-    killer.start()
-    place.send(items)
-    until(lambda: place.waiting() == 0, "every template embedded")
-    killer.given_up.set()
-    killer.join()
-    return killer.kills
-
-
-def kept(told: Mapping[str, Any], plan: Sequence[str]) -> bool:
-    """Nothing lost, nothing left, the worker up again, and the kills struck where they should."""
-    whole = told["stored"] == told["in_an_issue"] == told["counted"] == told["sent"]
-    left = told["without_vector"] or told["quarantined"] or told["behind"]
-    planned = {target: 2 if target == "twice" else 1 for target in plan}
-    struck = told["struck"] == planned and told["restarts"] == sum(planned.values())
-    return bool(whole and not left and told["alive"] and struck)
-
-
 # --- (e) order
-
-
-def unlike(one: Partition, other: Partition) -> int:
-    """Pairs that are together in one partition only (the Mirkin distance, halved)."""
-
-    def pairs(sizes: Iterable[int]) -> int:
-        return sum(n * (n - 1) // 2 for n in sizes)
-
-    both = pairs(Counter((one[key], other[key]) for key in one).values())
-    return pairs(Counter(one.values()).values()) + pairs(Counter(other.values()).values()) - 2 * both
 
 
 def ordered(folder: Path, child: Watched, texts: Sequence[str], seed: int, pieces: int) -> dict[str, int]:
@@ -555,25 +269,8 @@ def shown(told: Mapping[str, Any]) -> None:
 # --- (f) templates that have something in common
 
 
-HEAD = "one two three four five six seven eight"
-SHAPES: Mapping[str, Callable[[int], tuple[str, str, str | None]]] = {
-    "one beginning, all cut": lambda n: ("unknown", f"{HEAD} {words(random.Random(n), 14)}", None),
-    "one beginning, half whole": lambda n: ("unknown", f"{HEAD} {words(random.Random(n), 14)}{'.' * (n % 2)}", None),
-    "cut to many lengths": lambda n: ("unknown", f"{HEAD} {words(random.Random(n), 14 + n % 40)}{'.' * (n % 2)}", None),
-    "one message, other codes": lambda n: (
-        "provider_5xx",
-        f"Error code: 500 - {{'error': {{'message': 'the thing went bad here', 'code': 'c_{named(n)}_x'}}}}",
-        f"K{named(n)}Error",
-    ),
-    "one tool each": lambda n: ("timeout_tool", f"Tool '{named(n)}' timed out while it waited for the answer", None),
-    "one user each": lambda n: ("auth", f"the password of user {named(n)} was not what it should have been", None),
-}
 TIMES_SLOWER = 3.0
 """One more template may cost so much more with ten times as many; it was a hundred times and more."""
-
-
-def named(n: int) -> str:
-    return words(random.Random(n), 1) + "".join(chr(97 + n // 26**place % 26) for place in range(4))
 
 
 def alike(templates: int) -> dict[str, dict[str, float]]:

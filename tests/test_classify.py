@@ -20,7 +20,8 @@ from rsi.classify import (
 )
 from rsi.model import CATEGORIES, Category
 from rsi.rules import load
-from rsi.rules.signals import HEAD, TAIL, examined, http_statuses
+from rsi.rules.signals import HEAD, TAIL, examined
+from rsi.rules.statuses import http_statuses
 
 OVERLOADED = "Error code: 529 - {'type': 'error', 'error': {'type': 'overloaded_error', 'message': 'Overloaded'}}"
 QUOTA = "Error code: 429 - {'error': {'message': 'You exceeded your current quota, please check your plan and billing details.', 'code': 'insufficient_quota'}}"

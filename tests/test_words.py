@@ -93,3 +93,36 @@ def test_alternatives_that_cannot_match_at_one_place_are_not_counted_as_ways():
     nested = "|".join("t" * n for n in range(3, 60))
     with pytest.raises(PhraseError, match="ways"):
         compile_phrase(f"({nested}) ~ ({nested}) ~ ({nested}) gone")
+
+
+SHORT = "words:\n  timed-out:\n    - dozed off\n    - zz\n    - gave up the ghost\n"
+
+
+def test_an_entry_that_a_built_in_phrase_cannot_bear_is_left_out_and_its_own_file_blamed(tmp_path):
+    home = write(tmp_path / "words", "mine.yaml", SHORT)
+    before, loaded = rules.load("classify"), rules.load("classify", [home])
+    assert [rule.id for rule in loaded.rules] == [rule.id for rule in before.rules]
+    (problem,) = loaded.problems
+    assert (problem.file, problem.line, problem.field) == (str(home / "words" / "mine.yaml"), 4, "words.timed-out[1]")
+    assert "'zz' is left out" in problem.message
+    assert rules.check([home]) == [problem]
+    decide = rules.Matcher(loaded.rules).decide
+    assert decide("the tool dozed off").category == "timeout_tool"
+    assert decide("the tool timed out after 30 s").category == "timeout_tool"
+
+
+def test_a_list_that_makes_built_in_phrases_too_long_loses_only_what_is_too_much(tmp_path):
+    many = "\n".join(f"    - {'dawdled ' * 30}{n:03}" for n in range(300))
+    home = write(tmp_path / "words", "mine.yaml", f"words:\n  timed-out:\n{many}\n")
+    loaded = rules.load("classify", [home])
+    assert len(loaded.rules) == len(rules.load("classify").rules)
+    assert loaded.problems
+    assert {problem.file for problem in loaded.problems} == {str(home / "words" / "mine.yaml")}
+    assert len(loaded.problems) < 300
+    assert rules.Matcher(loaded.rules).decide(f"the tool {'dawdled ' * 30}000").category == "timeout_tool"
+
+
+def test_a_list_of_ones_own_is_nobody_elses_business(tmp_path):
+    home = write(tmp_path / "words", "mine.yaml", "words: {gadget: [zz]}")
+    assert rules.load("classify", [home]).problems == ()
+    assert rules.check([home]) == []

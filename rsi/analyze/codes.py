@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
 
-from rsi.rules.signals import STATUSES
+from rsi.rules.statuses import STATUSES
 
 _CODE: Final = re.compile(r"[(\[\"']*-?\d{1,5}[)\]\"',.:;>]*")
 _LONG_CODE: Final = re.compile(r"[(\[\"']*-?\d{4,5}[)\]\"',.:;>]*")

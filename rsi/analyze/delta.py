@@ -9,7 +9,7 @@ from rsi.analyze.health import Alarm
 from rsi.model import Category, Fingerprint, FixRef, Outcome, Severity, StoredOutcome
 from rsi.store.fingerprints import Key
 from rsi.store.health import HealthRow
-from rsi.store.pending import Pending
+from rsi.store.pending import Pending, Ref
 
 HOUR_S = 3600.0
 MINUTE_S = 60.0
@@ -113,8 +113,10 @@ class Delta:
     waits: list[Waiting] = field(default_factory=list)  # new steps that begin to wait
     settled: list[int] = field(default_factory=list)  # stored steps that wait no more
     handed_up: dict[int, str] = field(default_factory=dict)  # stored steps that wait for another parent now
+    once: dict[str, str] = field(default_factory=dict)  # templates that may be normal work → the session they were in
     lost: list[Pending] = field(default_factory=list)  # stored steps that nobody made good
     trial_events: list[tuple[StoredOutcome, FixRef]] = field(default_factory=list)
+    named: dict[Ref, str] = field(default_factory=dict)  # categories of failed tasks in a trial
     touched: dict[int, Touch] = field(default_factory=dict)
     created: list[int] = field(default_factory=list)
 
@@ -122,3 +124,7 @@ class Delta:
     def trial_outcomes(self) -> list[Outcome]:
         """The outcomes of `trial_events`, each once, in order of arrival."""
         return [row.outcome for row in {row.seq: row for row, _ in self.trial_events}.values()]
+
+    def category(self, outcome: Outcome) -> str:
+        """What a failed outcome of `trial_outcomes` is here: by this home's rules, and what prototypes made of it."""
+        return self.named[outcome.source, outcome.id]

@@ -20,6 +20,7 @@ from rsi.analyze.delta import HOUR_S, MINUTE_S, Delta, Moment, Place, Seen, Stri
 from rsi.analyze.health import FinalTask
 from rsi.analyze.prototype import BY, open_to, remembered
 from rsi.analyze.template import fingerprint
+from rsi.analyze.unsure import Unsure
 from rsi.analyze.write import write
 from rsi.config import Config
 from rsi.model import Category, Fingerprint, Outcome, Severity, StoredOutcome
@@ -106,6 +107,8 @@ class Observer:
         delta = Delta(now, len(rows), rows[-1].seq if rows else 0)
         found = _recalled(conn, {row.seq: self._identify(row.outcome) for row in rows if row.outcome.failed})
         slots = self._slots(conn, {_key(*pair) for pair in found.values() if not _excuses(pair[0])})
+        unsure = Unsure(conn, rows, {seq: _key(*pair) for seq, pair in found.items() if not _excuses(pair[0])}, slots)
+        delta.once = unsure.new
         tasks: list[FinalTask] = []
         old: dict[Scope, float] = {}
         steps: list[Waiting] = []
@@ -118,7 +121,8 @@ class Observer:
             if not outcome.backfill and (outcome.kind == "task" or not outcome.failed):
                 moment = _moment(outcome)
                 delta.attempts[moment] = delta.attempts.get(moment, 0) + 1
-            seen = self._take(delta, slots, row, *pair) if pair is not None and not excused else None
+            counts = pair is not None and not excused and row.seq not in unsure.held
+            seen = self._take(delta, slots, row, *pair) if pair is not None and counts else None
             if excused and outcome.kind == "task":
                 place = _place(outcome)
                 delta.excused[place] = delta.excused.get(place, 0) + 1
@@ -130,7 +134,7 @@ class Observer:
                 else:
                     tasks.append(_final(outcome, seen))
             if outcome.fixes and outcome.kind == "task" and not outcome.backfill:
-                _enter_trials(delta, row, excused=excused)
+                _enter_trials(delta, row, pair, excused=excused)
         _settle(conn, delta, steps, ended, rows[0].seq - 1 if rows else 0)
         _give_up(conn, delta, now - config.verify.silent_after)
         if tasks or old:
@@ -212,11 +216,11 @@ def _excuses(category: Category) -> bool:
 
 def _recalled(conn: Connection, found: dict[int, Identified]) -> dict[int, Identified]:
     """The same with the categories that prototypes have given to templates which no rule surely decides."""
-    asked = {mark.hash for category, mark in found.values() if open_to(category)}
-    known = recategorize.of_hashes(conn, asked) if asked else {}
+    asked = {_key(*pair) for pair in found.values() if open_to(pair[0])}
+    known = recategorize.remembered(conn, asked) if asked else {}
     return {
-        seq: (remembered(known[mark.hash]), mark) if open_to(category) and mark.hash in known else (category, mark)
-        for seq, (category, mark) in found.items()
+        seq: (remembered(said), pair[1]) if (said := known.get(_key(*pair))) is not None else pair
+        for seq, pair in found.items()
     }
 
 
@@ -261,8 +265,10 @@ def _final(outcome: Outcome, seen: Seen | None) -> FinalTask:
     return FinalTask(outcome.source, outcome.task, outcome.ts, failure, None if seen is None else seen.slot)
 
 
-def _enter_trials(delta: Delta, row: StoredOutcome, *, excused: bool) -> None:
+def _enter_trials(delta: Delta, row: StoredOutcome, found: Identified | None, *, excused: bool) -> None:
     """A task that only looks failed ends its unit the way a cancelled one does."""
+    if found is not None:
+        delta.named[row.outcome.source, row.outcome.id] = found[0].name
     if excused:
         row = msgspec.structs.replace(row, outcome=msgspec.structs.replace(row.outcome, status="cancelled"))
     delta.trial_events.extend((row, ref) for ref in row.outcome.fixes)

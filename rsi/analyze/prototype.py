@@ -28,6 +28,8 @@ COMPARED: Final = 400
 LEADS: Final = ((0.2, 0.85), (0.3, 0.95), (0.5, 0.98))
 #: The lead that overrules a weak rule: below it the rule was right as often.
 OVERRULES: Final = 1.0
+#: Templates of one issue that are compared, the newest.
+MOST: Final = 16
 
 _WORD: Final = re.compile(r"[^\W\d_]{2}")
 #: What stands before the words: a list mark, times, `[planner] WARN:`.
@@ -55,6 +57,15 @@ def subject(template: str, error_type: str | None) -> str:
     words = _MARKS.sub(" ", _LEADING.sub("", template, count=1))
     typed = f"{error_type}: {words}" if error_type and error_type not in template else words
     return " ".join(typed[:COMPARED].split())
+
+
+def wordings(subjects: Sequence[str]) -> list[str]:
+    """By what each of these is compared: what all have in common, if that is most of them; names then say nothing."""
+    words = dict.fromkeys(map(tuple, map(str.split, subjects)))
+    common = [word for word in next(iter(words), ()) if all(word in other for other in words)]
+    if len(common) * 2 > max(map(len, words), default=0):
+        return [" ".join(common)] * len(subjects)
+    return [*subjects]
 
 
 def open_to(ruled: Category) -> bool:

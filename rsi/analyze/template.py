@@ -113,7 +113,7 @@ def mask(text: str) -> str:
 
 
 def _slowly(text: str) -> str:
-    return _settled(_once(_uncoloured(text)))
+    return _settled(_once(steady(_uncoloured(text))))
 
 
 def _uncoloured(text: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from sqlalchemy import Connection
 
-from rsi.analyze import titles
+from rsi.analyze import titles, unsure
 from rsi.analyze.delta import HOUR_S, Delta, Place, Seen, Tally, Touch
 from rsi.analyze.template import MASK_VERSION
 from rsi.store import fingerprints, health, issue_rows, minutes, outcomes, pending, recategorize, rollups, rulings
@@ -31,6 +31,7 @@ def write(conn: Connection, delta: Delta) -> None:
     recategorize.confirm(conn, _confirmed(delta, interned))
     _strike(conn, delta, interned)
     _wait(conn, delta, interned)
+    unsure.remember(conn, delta.once)
     minutes.add(conn, _minutes(delta, interned))
     rollups.add(conn, _rollups(delta, interned))
     ids = {seen.slot: interned[key].id for key, seen in delta.seen.items()}
@@ -52,7 +53,7 @@ def _intern(conn: Connection, delta: Delta) -> dict[Key, Interned]:
     there = {key: found for key, found in there.items() if _is_still(key, found)}
     left = [key for key in delta.seen if key not in there]
     there |= fingerprints.find(conn, left) if left else {}
-    there |= rulings.kept_together(conn, [key for key in left if key not in there])
+    there |= rulings.kept_where_they_are(conn, [key for key in left if key not in there])
     return there | fingerprints.intern(conn, [_new(delta.seen[key]) for key in left if key not in there], delta.now)
 
 
@@ -67,7 +68,7 @@ def _confirmed(delta: Delta, interned: Mapping[Key, Interned]) -> dict[int, str]
     return {
         interned[key].id: seen.category.by
         for key, seen in delta.seen.items()
-        if interned[key].classified_by == recategorize.BY
+        if recategorize.by_prototype_alone(interned[key].classified_by)
         and interned[key].category == seen.category.name
         and seen.category.by not in (recategorize.BY, _NONE)
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
@@ -71,11 +71,18 @@ class Refused(msgspec.Struct, frozen=True):
     error: str
 
 
+_Key = tuple[str, str]  # category and hash: what names a template in a home
+
+
 class _Known(NamedTuple):
-    """What was found out about one template with one type, status and provider."""
+    """What was found out about texts of one template, category, type, status and provider."""
 
     category: Category
     mark: Fingerprint
+
+    @property
+    def key(self) -> _Key:
+        return self.category.name, self.mark.hash
 
 
 @click.command()
@@ -106,7 +113,8 @@ def classify(place: Place, files: tuple[str, ...]) -> None:
 class _Dry:
     """Takes lines one by one, answers them all at once.
 
-    As in the pipeline, the first text of a template (with a type, status and provider) decides its category.
+    As in the pipeline, each text has the category that the rules give it, and what resembles prototypes is decided for
+    all wordings of one fault.
     """
 
     def __init__(self, place: Place) -> None:
@@ -116,6 +124,7 @@ class _Dry:
         self._place = place
         self._decide = for_home(place.home.path)
         self._redact = Redactor(place.config.redact.extra).text
+        self._ruled: dict[Hashable, Category] = {}
         self._known: list[_Known] = []
         self._numbers: dict[tuple[object, ...], int] = {}
         self.take = lru_cache(REMEMBERED)(self._take)
@@ -125,13 +134,22 @@ class _Dry:
         from rsi.analyze import fingerprint
 
         text = self._redact(found.text or "")
-        mark = fingerprint(text, found.error_type)
-        key = (mark.hash, found.error_type, found.status, found.provider)
-        number = self._numbers.get(key)
-        if number is None:
-            number = self._numbers[key] = len(self._known)
-            self._known.append(_Known(self._decide(text, *key[1:]), mark))
+        asked = found.error_type, found.status, found.provider
+        one = _Known(self._category(text, *asked), fingerprint(text, found.error_type))
+        number = self._numbers.setdefault((*one.key, *asked), len(self._known))
+        if number == len(self._known):
+            self._known.append(one)
         return number
+
+    def _category(self, text: str, error_type: str | None, status: int | None, provider: str | None) -> Category:
+        """What the rules say of this very text: its template has lost what some of them read."""
+        key = self._decide.key(text)
+        if key is None:
+            return self._decide(text, error_type, status, provider)
+        whole = key, error_type, status, provider
+        if whole not in self._ruled:
+            self._ruled[whole] = self._decide(text, error_type, status, provider)
+        return self._ruled[whole]
 
     def answers(self) -> list[Classified]:
         """By number."""
@@ -144,46 +162,69 @@ class _Dry:
         return [
             Classified(
                 one.category.name, one.category.confidence, one.category.by, one.mark.hash, one.mark.template,
-                clusters[one.category.name, one.mark.hash],
+                clusters[one.key],
             )
             for one in self._known
         ]  # fmt: skip
 
     def _remember(self, conn: Connection | None) -> None:
         """What this home's prototypes have decided already."""
-        from rsi.analyze.prototype import remembered
+        from rsi.analyze.prototype import open_to, remembered
         from rsi.store import recategorize
 
-        there = (
-            recategorize.of_hashes(conn, {self._known[at].mark.hash for at in self._open()}) if conn is not None else {}
-        )
-        for at in self._open():
-            found = there.get(self._known[at].mark.hash)
-            if found is not None:
-                self._known[at] = self._known[at]._replace(category=remembered(found))
+        asked = {at: one.key for at, one in enumerate(self._known) if open_to(one.category)}
+        there = recategorize.remembered(conn, set(asked.values())) if conn is not None else {}
+        for at, key in asked.items():
+            if key in there:
+                self._known[at] = self._known[at]._replace(category=remembered(there[key]))
 
     def _compare(self) -> None:
         """What no rule decides for sure, with the prototypes, in a worker; if that fails it stays as it is."""
-        from rsi.analyze.prototype import decide, subject
+        from rsi.analyze.prototype import decide
 
-        asked = self._open()
+        faults = _open(self._known)
+        asked = [pair for held in faults for pair in _asked(held)]
         if not asked:
             return
-        texts = [subject(one.mark.template, one.mark.error_type) for one in map(self._known.__getitem__, asked)]
         try:
-            reply = _resemblance(self._place, texts)
+            reply = _resemblance(self._place, [text for _, text in asked])
         except WorkerError as error:
             click.echo(f"rsi: {len(asked)} texts stay as rules left them, no prototype was asked: {error}", err=True)
             return
-        for at, text, like in zip(asked, texts, reply.found, strict=True):
-            choice = decide(text, like, self._known[at].category.name)
+        said: dict[_Key, Category] = {}
+        for (one, text), like in zip(asked, reply.found, strict=True):
+            choice = decide(text, like, one.category.name)
             if choice is not None:
-                self._known[at] = self._known[at]._replace(category=choice.category)
+                said[one.key] = choice.category
+        for held in faults:
+            said |= _of_one_mind(held, said)
+        self._known = [one._replace(category=said.get(one.key, one.category)) for one in self._known]
 
-    def _open(self) -> list[int]:
-        from rsi.analyze.prototype import BY, open_to
 
-        return [at for at, one in enumerate(self._known) if one.category.by != BY and open_to(one.category)]
+def _open(known: Iterable[_Known]) -> list[list[_Known]]:
+    """The templates of each fault of which no rule and no prototype has decided any."""
+    from rsi.analyze.prototype import BY, open_to
+
+    distinct: dict[_Key, _Known] = {}
+    for one in known:
+        distinct.setdefault(one.key, one)
+    faults = [[distinct[key] for key in keys] for keys in _groups(distinct.values())]
+    return [held for held in faults if all(open_to(one.category) and one.category.by != BY for one in held)]
+
+
+def _asked(held: Sequence[_Known]) -> Iterable[tuple[_Known, str]]:
+    """The templates of one fault that are compared, and by what."""
+    from rsi.analyze.prototype import MOST, subject, wordings
+
+    newest = held[-MOST:]
+    return zip(newest, wordings([subject(one.mark.template, one.mark.error_type) for one in newest]), strict=True)
+
+
+def _of_one_mind(held: Sequence[_Known], said: Mapping[_Key, Category]) -> dict[_Key, Category]:
+    """What prototypes say of some wordings of one fault, if it is one thing, is said of all."""
+    answers = [said[one.key] for one in held if one.key in said]
+    named = {answer.name for answer in answers}
+    return {one.key: said.get(one.key, answers[0]) for one in held} if len(named) == 1 else {}
 
 
 def _resemblance(place: Place, texts: Sequence[str]) -> Resemblance:
@@ -194,22 +235,29 @@ def _resemblance(place: Place, texts: Sequence[str]) -> Resemblance:
         return worker.resemble(texts, rules.load_prototypes([place.home.rules]))
 
 
-def _clusters(conn: Connection | None, known: Sequence[_Known]) -> dict[tuple[str, str], str]:
+def _clusters(conn: Connection | None, known: Sequence[_Known]) -> dict[_Key, str]:
     """(category, hash) → the home's issue, that of something it belongs with, or a name after the first such."""
-    from rsi.analyze.cluster import Item
-    from rsi.analyze.grouping import group
     from rsi.store import fingerprints
 
-    distinct = {(one.category.name, one.mark.hash): one.mark for one in known}
-    keys = list(distinct)
-    home = {key: f"i{one.cluster}" for key, one in fingerprints.find(conn, keys).items()} if conn is not None else {}
-    items = [Item(str(at), key[0], distinct[key].template, distinct[key].error_type) for at, key in enumerate(keys)]
-    named: dict[tuple[str, str], str] = {}
-    for together in group(items):
-        members = [keys[at] for at in sorted(map(int, together.ids))]
+    distinct = {one.key: one for one in known}
+    home = (
+        {key: f"i{one.cluster}" for key, one in fingerprints.find(conn, distinct).items()} if conn is not None else {}
+    )
+    named: dict[_Key, str] = {}
+    for members in _groups(distinct.values()):
         name = next((home[key] for key in members if key in home), f"new-{members[0][1]}")
         named |= {key: home.get(key, name) for key in members}
     return named
+
+
+def _groups(known: Iterable[_Known]) -> list[list[_Key]]:
+    """What belongs together, by category and hash, in the order it came in."""
+    from rsi.analyze.cluster import Item
+    from rsi.analyze.grouping import group
+
+    held = list(known)
+    items = [Item(str(at), one.category.name, one.mark.template, one.mark.error_type) for at, one in enumerate(held)]
+    return [[held[at].key for at in sorted(map(int, together.ids))] for together in group(items)]
 
 
 def _texts(files: Iterable[str]) -> Iterator[Text | Refused]:

@@ -11,16 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from rsi.analyze.observe import NOT_A_FAILURE
-from rsi.analyze.prototype import open_to
+from rsi.analyze.prototype import SURE, open_to
 from rsi.classify import Classifier
 from rsi.model import Category
 from rsi.rules import ClassifyRule
-from rsi.store import Store, fingerprints, issues, outcomes, recategorize, rulings
+from rsi.store import Store, fingerprints, issues, outcomes, postponed, recategorize, rulings
 from rsi.store.fingerprints import Interned
-from rsi.store.recategorize import SILENT, UNKNOWN, Answer, Recategorized
+from rsi.store.recategorize import DECIDES, SILENT, UNKNOWN, Answer, Recategorized
 from rsi.store.rulings import Ruled
 
 AT_ONCE: Final = 200
@@ -37,7 +38,7 @@ def key_of(rules: Sequence[ClassifyRule]) -> str:
 
 
 class Ruling:
-    """Goes through the store once after its rules have changed.
+    """Goes through the store once after its rules have changed; where a fix is being tried, when that is over.
 
     Args:
         store: open for writing.
@@ -57,6 +58,7 @@ class Ruling:
         """Other rules hold now."""
         self._classifier = classifier
         self._key = key
+        self._weak = classifier.weaker_than(SURE)
         self._done = False
 
     def run(self) -> list[Recategorized]:
@@ -66,7 +68,8 @@ class Ruling:
             StoreError: the store cannot be read or written; the next call goes on.
         """
         changed: list[Recategorized] = []
-        while not self._done:
+        self._rests = False
+        while not (self._done or self._rests):
             changed += self._slice()
         if changed:
             self._again({issues.number(one.issue) for one in changed})
@@ -76,16 +79,25 @@ class Ruling:
         with self._store.read() as conn:
             state = rulings.ruled(conn)
             if state is not None and state.key == self._key:
-                if state.up_to is None:
-                    self._done = True
+                clusters = [] if state.up_to is None else rulings.clusters_behind(conn, state.up_to, AT_ONCE)
+                free, busy = self._parted(conn, state.waiting)
+                if state.up_to is None and not free:
+                    self._done = not busy
+                    self._rests = True
                     return []
-                clusters = rulings.clusters_behind(conn, state.up_to, AT_ONCE)
-                answers = {key: one for cluster in clusters for key, one in self._answers(conn, cluster).items()}
+                answers = {key: one for at in (*clusters, *free) for key, one in self._answers(conn, at).items()}
         if state is None or state.key != self._key:
-            self._store.write(lambda conn: rulings.begin(conn, self._key))
+            self._store.write(lambda conn: rulings.begin(conn, self._key, self._weak))
             return []
-        went = Ruled(state.key, state.at, clusters[-1] if clusters else None)
+        went = replace(state, up_to=clusters[-1] if clusters else None, waiting=busy)
         return self._store.write(lambda conn: _apply(conn, answers, went))
+
+    def _parted(self, conn: Connection, waiting: Sequence[int]) -> tuple[list[int], tuple[int, ...]]:
+        """Of templates that wait: the issues (numbers) that need not any more, and the templates that still do."""
+        tried = postponed.tried(conn) if waiting else set()
+        held = fingerprints.by_id(conn, waiting) if waiting else {}
+        free = sorted({one.cluster for one in held.values() if one.cluster not in tried})
+        return free, tuple(key for key, one in held.items() if one.cluster in tried)
 
     def _answers(self, conn: Connection, cluster: int) -> Mapping[int, Answer]:
         """What the rules say now of the templates of an issue; empty where they say what they said.
@@ -108,7 +120,7 @@ class Ruling:
             return None
         if open_to(ruled) and recategorize.by_prototype(one.classified_by):
             return None
-        why = f"{ruled.by} decides" if ruled.name != UNKNOWN else "no rule decides it any more"
+        why = f"{ruled.by}{DECIDES}" if ruled.name != UNKNOWN else "no rule decides it any more"
         severity = self._classifier.severity(ruled)
         return Answer(ruled.name, why, ruled.by, severity)
 
@@ -122,9 +134,10 @@ class Ruling:
 
 
 def _apply(conn: Connection, answers: Mapping[int, Answer], went: Ruled) -> list[Recategorized]:
-    changed = recategorize.recategorize(conn, answers)
-    for key, answer in answers.items():
+    now, later = postponed.parted(conn, answers)
+    changed = recategorize.recategorize(conn, now)
+    for key, answer in now.items():
         if answer.category == UNKNOWN:
             recategorize.ask_again(conn, key)
-    rulings.put(conn, went)
+    rulings.put(conn, replace(went, waiting=tuple(sorted({*went.waiting, *later}))))
     return changed

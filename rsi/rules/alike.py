@@ -24,7 +24,8 @@ from rsi.rules.noise import decoded
 from rsi.rules.pattern import Phrase, beginnings, compile_code, compile_phrase
 from rsi.rules.reader import lowered, read
 from rsi.rules.shape import ClassifyRule
-from rsi.rules.signals import MAX_NUMBERS, STATUSES, class_names, examined, http_statuses, views
+from rsi.rules.signals import class_names, examined, views
+from rsi.rules.statuses import MAX_NUMBERS, STATUSES, http_statuses
 
 #: Shapes that are remembered: of most nothing is to be asked, of the others some kilobytes are kept.
 SHAPES: Final = 1 << 15

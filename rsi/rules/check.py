@@ -9,12 +9,11 @@ from typing import Any, Final, Literal
 import msgspec
 
 from rsi.rules.fixes import FixFacts, match_fix, matching_fixes
-from rsi.rules.loader import TEST_SUFFIX, builtin_dir, load, load_file, rule_files
+from rsi.rules.loader import TEST_SUFFIX, builtin_dir, load, load_file, load_lists, rule_files
 from rsi.rules.match import Matcher
 from rsi.rules.prototypes import FOLDER, load_prototype_file, load_prototypes
 from rsi.rules.shape import FixRule, Kind
 from rsi.rules.source import LocatedRuleError, Place, Problem, Source, read
-from rsi.rules.words import load_words
 
 KINDS: Final[tuple[Kind, ...]] = ("classify", "fix")
 
@@ -71,13 +70,14 @@ class RuleResult(msgspec.Struct, frozen=True):
 def check(paths: Iterable[Path]) -> list[Problem]:
     """Everything wrong in rule files or folders of them.
 
+    Word lists beside them have to fit the built-in rules, which they may add to.
     A folder is searched for `classify/`, `fix/` and `prototypes/`; a file's kind is the name of its folder.
     """
     problems: list[Problem] = []
     for path in paths:
         if not path.exists():
             problems.append(Problem(str(path), 1, "file", "does not exist"))
-        words, broken = load_words(_word_folders(path))
+        words, broken = load_lists(_word_folders(path))
         problems += broken
         for kind, file in _files(path):
             problems += [found for found in load_file(kind, file, "user", words) if isinstance(found, Problem)]
@@ -89,10 +89,9 @@ def check(paths: Iterable[Path]) -> list[Problem]:
 
 
 def _word_folders(path: Path) -> list[Path]:
-    """Where the word lists of a folder of rules, or of one of its files, are: with rsi, and beside them."""
-    own = builtin_dir()
+    """Where a folder of rules, or one of its files, may have word lists of its own."""
     beside = path if path.is_dir() else path.parent.parent
-    return [own] if beside.resolve() == own.resolve() else [own, beside]
+    return [] if beside.resolve() == builtin_dir().resolve() else [beside]
 
 
 def _prototype_problems(path: Path) -> list[Problem]:

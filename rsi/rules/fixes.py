@@ -49,6 +49,8 @@ def match_fix(rule: FixRule, facts: FixFacts) -> FixMatch:
         return FixMatch(False, f"{facts.rate:.1%} of tasks fail, the rule needs {when.min_rate:.1%}")
     if when.idempotent == "required" and not facts.idempotent:
         return FixMatch(False, f"task {facts.task} is not declared idempotent (sources.{facts.source}.idempotent)")
+    if when.idempotent == "undeclared" and facts.idempotent:
+        return FixMatch(False, f"task {facts.task} is declared idempotent")
     if when.fallbacks_declared and not facts.fallbacks:
         return FixMatch(False, f"no fallback is declared (sources.{facts.source}.fallbacks)")
     return FixMatch(True, f"{facts.failures} {facts.category} failures in {when.window}: {rule.why}")

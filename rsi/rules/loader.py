@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,10 +13,11 @@ import msgspec
 from rsi.errors import RuleError
 from rsi.model import CATEGORIES, KNOBS
 from rsi.rules.compiled import Shelf
+from rsi.rules.fitting import fitted
 from rsi.rules.pattern import PhraseError, compile_phrase
 from rsi.rules.shape import KNOB_VALUES, RESERVED, ClassifyRule, Condition, FixRule, Kind, Origin, RuleSet
 from rsi.rules.source import LocatedRuleError, Place, Problem, Source, read
-from rsi.rules.words import Words, expand, load_words, word_files
+from rsi.rules.words import Words, expand, word_files
 
 TEST_SUFFIX: Final = ".test.yaml"
 MAX_FILES: Final = 500  # of one folder
@@ -75,13 +77,34 @@ def load(kind: Kind, extra_dirs: Iterable[Path] = (), *, keep: Path | None = Non
 
 def _read(kind: Kind, sources: Sequence[tuple[Path, Origin]]) -> RuleSet:
     rules: dict[str, Any] = {}
-    words, problems = load_words(folder for folder, _ in sources) if kind == "classify" else ({}, [])
+    words, problems = load_lists(folder for folder, _ in sources[1:]) if kind == "classify" else ({}, [])
     for folder, origin in sources:
         for path in rule_files(folder / kind):
             for found in load_file(kind, path, origin, words):
                 _place(found, rules, problems)
     ordered = sorted(rules.values(), key=lambda rule: (-rule.precedence, rule.origin != "user", rule.id))
     return RuleSet(kind, tuple(ordered), tuple(problems))
+
+
+def load_lists(more: Iterable[Path]) -> tuple[dict[str, tuple[str, ...]], list[Problem]]:
+    """The built-in word lists with what these folders of rules add to them, and what was skipped."""
+    own = builtin_dir()
+    return fitted(own, more, _phrases_of(rule_files(own / "classify")))
+
+
+def _phrases_of(files: Iterable[Path]) -> Iterator[str]:
+    """Everything that may be a phrase in these files; a file that is broken has none."""
+    for path in files:
+        with contextlib.suppress(LocatedRuleError):
+            yield from _texts(read(path).data)
+
+
+def _texts(data: Any) -> Iterator[str]:
+    if isinstance(data, str):
+        yield data
+    elif isinstance(data, dict | list):
+        for one in data.values() if isinstance(data, dict) else data:
+            yield from _texts(one)
 
 
 def rule_files(folder: Path) -> list[Path]:

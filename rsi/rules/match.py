@@ -16,7 +16,8 @@ from rsi.rules.book import PhraseBook
 from rsi.rules.names import Names, class_globs
 from rsi.rules.pattern import beginnings, compile_code, compile_phrase
 from rsi.rules.shape import ClassifyRule, Condition
-from rsi.rules.signals import Signals, class_names, examined, http_statuses, views
+from rsi.rules.signals import Signals, class_names, examined, views
+from rsi.rules.statuses import http_statuses
 
 #: Below this a rule only says something general (`ValueError`, a bare 400): an outer view may know better.
 DECISIVE: Final = 200

@@ -20,6 +20,7 @@ RESERVED: Final = frozenset({"origin", "file", "line"})
 _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 _Positive = Annotated[float, msgspec.Meta(gt=0)]
 _Zero = Annotated[float, msgspec.Meta(ge=0)]
+_Extra = Annotated[float, msgspec.Meta(ge=0, le=10)]  # eleven times as much: what allows more guards nothing
 _Count = Annotated[int, msgspec.Meta(ge=1)]
 _Precedence = Annotated[int, msgspec.Meta(ge=0, le=1000)]
 _Id = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
@@ -74,14 +75,15 @@ class When(_Shape, frozen=True):
     """When a fix rule speaks: over `window` (`24h`), in one scope and category.
 
     `min_failures` counts unrecovered failures, `min_rate` is their share of tasks, `idempotent: required` means that
-    a person or an adapter declared the task repeatable, `fallbacks_declared` that the source lists fallbacks.
+    a person or an adapter declared the task repeatable, `undeclared` that nobody did, `fallbacks_declared` that the
+    source lists fallbacks.
     """
 
     min_failures: _Count = 3
     min_rate: _Share = 0.0
     min_tasks: Annotated[int, msgspec.Meta(ge=0)] = 0
     window: str = "24h"
-    idempotent: Literal["required", "any"] = "any"
+    idempotent: Literal["required", "undeclared", "any"] = "any"
     fallbacks_declared: bool = False
 
     @property
@@ -104,9 +106,18 @@ class FixVerify(_Shape, frozen=True):
 
 
 class Allowance(_Shape, frozen=True):
-    """What the fix may cost: extra calls per call."""
+    """What the fix may cost on average, as a share of what is without it: 0.2 is a fifth more.
 
-    extra_calls: _Zero = 0.0
+    `extra_calls` per call holds for tokens and cost, too, unless theirs is given. `extra_latency` is of tasks whose
+    first try worked, `extra_other` of failures in categories that the rule is not about. Where nothing, or less than
+    the knob's own, is said, the knob's own holds (docs/verdicts.md).
+    """
+
+    extra_calls: _Extra = 0.0
+    extra_latency: _Extra | None = None
+    extra_tokens: _Extra | None = None
+    extra_cost: _Extra | None = None
+    extra_other: _Extra | None = None
 
 
 class FixRule(_Shape, frozen=True):

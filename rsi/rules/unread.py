@@ -1,7 +1,8 @@
 r"""What of a text no rule reads: ids that systems made, and the model's own words where an error quotes them.
 
-A request called `req_dead10c…` has nothing to say, and `Could not parse LLM output: I could not connect to …` is about
-parsing. The same definition serves masking, so that what is read and what tells two errors apart agree.
+A request called `req_dead10c…` or a task called 401 has nothing to say, and `Could not parse LLM output: I could not
+connect to …` is about parsing. The same definition serves masking, so that what is read and what tells two errors apart
+agree.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from rsi.rules.shape import ClassifyRule
+from rsi.rules.statuses import without_owned
 
 #: What systems put before the ids that they make.
 PREFIXES: Final = (
@@ -26,6 +28,7 @@ _ID: Final = re.compile(
 _HEX: Final = re.compile(r"[0-9a-fA-F]{7}")
 _PREFIXED: Final = re.compile(r"[-_](?=[A-Za-z]{0,64}[0-9]{1,64}[A-Za-z])[A-Za-z0-9]{4}")
 _ALNUM: Final = re.compile(r"[A-Za-z0-9]")
+_NUMBER: Final = re.compile(r"(?<![0-9])[45][0-9]{2}(?![0-9])")
 #: In place of each character of an id: no word of any language, and no digit.
 _ANY: Final = "x"
 
@@ -78,9 +81,9 @@ def unread(text: str, named: frozenset[str] = frozenset()) -> str:
 
     Args:
         text: any text.
-        named: ids that stay, because a rule names them (`named`).
+        named: ids and numbers that stay, because a rule names them (`named`).
     """
-    text = without_answers(text)
+    text = without_owned(without_answers(text), named)
     if not (_HEX.search(text) or _PREFIXED.search(text)):
         return text
     return _ID.sub(lambda found: found[0] if found[0].lower() in named else _same(found), text)
@@ -95,15 +98,17 @@ def without_answers(text: str) -> str:
 
 
 def named(rules: Iterable[ClassifyRule]) -> frozenset[str]:
-    """The ids that rules of a home name: they are read."""
+    """The ids, and the numbers that could be statuses, that rules of a home name: they are read."""
     found: set[str] = set()
     for rule in rules:
         if rule.origin == "user":
             match = rule.match
+            written = list(match.not_message)
             for condition in (*match.any, *match.all):
-                for written in (*condition.message, *condition.not_message, *condition.code):
-                    found.update(one[0].lower() for one in _ID.finditer(written))
-            found.update(one[0].lower() for written in match.not_message for one in _ID.finditer(written))
+                written += (*condition.message, *condition.not_message, *condition.code)
+            for one in written:
+                found.update(id_[0].lower() for id_ in _ID.finditer(one))
+                found.update(_NUMBER.findall(one))
     return frozenset(found)
 
 

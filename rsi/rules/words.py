@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from rsi.rules import reader
 from rsi.rules.pattern import MAX_EXPANDED, MAX_LENGTH, PhraseError, check_entry
-from rsi.rules.source import LocatedRuleError, Problem, Source, read
+from rsi.rules.source import LocatedRuleError, Place, Problem, Source, read
 
 FOLDER: Final = "words"
 MAX_ENTRIES: Final = 400
@@ -25,24 +25,49 @@ _REFERENCE: Final = re.compile(r"<([a-z][a-z0-9-]{1,30})>")
 Words = Mapping[str, tuple[str, ...]]
 
 
+class Entry(NamedTuple):
+    """One entry of a list, and where it stands."""
+
+    name: str
+    text: str
+    source: Source
+    place: Place
+
+
 def load_words(folders: Iterable[Path]) -> tuple[dict[str, tuple[str, ...]], list[Problem]]:
     """The lists of these rule folders (each with a `words/`), joined by name in order, and what was skipped."""
     lists: dict[str, tuple[str, ...]] = {}
     problems: list[Problem] = []
-    for folder in folders:
-        for path in word_files(folder):
-            for found in _file(path):
-                if isinstance(found, Problem):
-                    problems.append(found)
-                else:
-                    name, entries = found
-                    lists[name] = tuple(dict.fromkeys((*lists.get(name, ()), *entries)))
+    for found in (one for folder in folders for one in entries(folder)):
+        if isinstance(found, Problem):
+            problems.append(found)
+        else:
+            add(lists, [found])
     return lists, problems
+
+
+def entries(folder: Path) -> Iterator[Entry | Problem]:
+    """Every entry of a folder's lists in order, or a `Problem` in place of a list."""
+    for path in word_files(folder):
+        yield from _file(path)
+
+
+def add(lists: dict[str, tuple[str, ...]], more: Iterable[Entry]) -> None:
+    """Put entries into the lists of their names, each once."""
+    for one in more:
+        there = lists.get(one.name, ())
+        if one.text not in there:
+            lists[one.name] = (*there, one.text)
 
 
 def word_files(folder: Path) -> list[Path]:
     """The word lists of a folder of rules, by name."""
     return sorted((folder / FOLDER).glob("*.yaml"))
+
+
+def names(phrase: str) -> frozenset[str]:
+    """The lists that a phrase names."""
+    return frozenset(_REFERENCE.findall(phrase))
 
 
 def expand(phrase: str, words: Words) -> str:
@@ -66,7 +91,7 @@ def expand(phrase: str, words: Words) -> str:
     return whole
 
 
-def _file(path: Path) -> Iterator[tuple[str, list[str]] | Problem]:
+def _file(path: Path) -> Iterator[Entry | Problem]:
     try:
         source = read(path)
         lists = source.data.get("words") if isinstance(source.data, dict) else None
@@ -75,24 +100,26 @@ def _file(path: Path) -> Iterator[tuple[str, list[str]] | Problem]:
     except LocatedRuleError as error:
         yield error.problem
         return
-    for name, entries in lists.items():
+    for name, written in lists.items():
         try:
-            yield name, _checked(source, name, entries)
+            checked = _checked(source, name, written)
         except LocatedRuleError as error:
             yield error.problem
+            continue
+        yield from (Entry(name, text, source, ("words", name, index)) for index, text in enumerate(checked))
 
 
-def _checked(source: Source, name: str, entries: object) -> list[str]:
+def _checked(source: Source, name: str, written: object) -> list[str]:
     place = ("words", name)
     if not _NAME.fullmatch(name):
         raise source.error(place, f"{name!r}: a name is lower-case letters, digits and `-`, at most 31")
-    if not isinstance(entries, list) or not entries or not all(isinstance(entry, str) for entry in entries):
+    if not isinstance(written, list) or not written or not all(isinstance(entry, str) for entry in written):
         raise source.error(place, "expected a list of phrases; quote what YAML would read as a number or as yes and no")
-    if len(entries) > MAX_ENTRIES:
-        raise source.error(place, f"{len(entries)} entries, the limit is {MAX_ENTRIES}; split it in two lists")
-    for index, entry in enumerate(entries):
+    if len(written) > MAX_ENTRIES:
+        raise source.error(place, f"{len(written)} entries, the limit is {MAX_ENTRIES}; split it in two lists")
+    for index, entry in enumerate(written):
         try:
             check_entry(entry)
         except PhraseError as error:
             raise source.error((*place, index), f"{entry!r}: {error}") from error
-    return entries
+    return written

@@ -1,4 +1,4 @@
-"""Categories by prototypes that wait: an issue keeps its category while a fix of it is being tried.
+"""Categories that wait: an issue keeps its category while a fix of it is being tried.
 
 A trial counts failures of one category in one scope. Were the issue moved in the middle, both arms would lose their
 failures at once and the rest of the trial would speak of something else.
@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from rsi.model import FixState
 from rsi.store import fingerprints as templates
-from rsi.store import fixes, issue_rows, meta
+from rsi.store import fixes, meta
 from rsi.store.recategorize import Answer
 
 #: A fix that is being tried, or is about to be.
@@ -22,14 +22,13 @@ _POSTPONED: Final = "prototypes_postponed"
 
 
 def tried(conn: Connection) -> set[int]:
-    """The issues (numbers, as they go by now) of which a fix is being tried."""
-    asked = {fix.issue for fix in fixes.in_states(conn, TRIED)}
-    return {row.id for row in issue_rows.load(conn, asked).values()} if asked else set()
+    """The issues (numbers) of which a fix is being tried; where issues are merged their fixes go along."""
+    return {fix.issue for fix in fixes.in_states(conn, TRIED)}
 
 
 def ready(conn: Connection, key: str) -> dict[int, Answer]:
     """Answers (by template) that waited for a trial which is over by now."""
-    return _split(conn, _waiting(conn, key))[0]
+    return parted(conn, _waiting(conn, key))[0]
 
 
 def settle(conn: Connection, key: str, answers: Mapping[int, Answer]) -> dict[int, Answer]:
@@ -40,7 +39,7 @@ def settle(conn: Connection, key: str, answers: Mapping[int, Answer]) -> dict[in
         key: of the prototypes and the rules; answers of others are forgotten, for they are asked again.
         answers: new ones, which replace what waits for the same template.
     """
-    now, later = _split(conn, _waiting(conn, key) | dict(answers))
+    now, later = parted(conn, _waiting(conn, key) | dict(answers))
     kept = {str(template): list(answer) for template, answer in later.items()}
     if kept or meta.get(conn, _POSTPONED) is not None:
         meta.put(conn, _POSTPONED, {"key": key, "answers": kept})
@@ -54,8 +53,8 @@ def _waiting(conn: Connection, key: str) -> dict[int, Answer]:
     return {int(template): Answer(*answer) for template, answer in held["answers"].items()}
 
 
-def _split(conn: Connection, answers: Mapping[int, Answer]) -> tuple[dict[int, Answer], dict[int, Answer]]:
-    """Those that may be written, and those that have to wait."""
+def parted(conn: Connection, answers: Mapping[int, Answer]) -> tuple[dict[int, Answer], dict[int, Answer]]:
+    """Those that may be written, and those that have to wait because a fix of their issue is being tried."""
     busy = tried(conn) if answers else set()
     if not busy:
         return dict(answers), {}

@@ -26,8 +26,13 @@ from rsi.store.titles import prefixed
 UNKNOWN: Final = "unknown"
 #: `classified_by` of what no rule decided …
 BY: Final = "prototype"
-#: … and its end where a rule decided the same for a text that came with more facts (a status, a provider).
-AND_BY: Final = ", prototype"
+#: … of what a rule had decided weakly, with its category …
+OVER: Final = "prototype over "
+#: … and what stands between such words, where rules or prototypes say the same of texts that came with more facts
+#: (a status, a provider); a rule's stands first.
+_AND: Final = ", "
+#: The end of `why` where a rule said it.
+DECIDES: Final = " decides"
 #: How the template of an outcome begins that failed without a word: there is nothing to compare.
 SILENT: Final = "no error text from"
 #: Issues whose category is new and whose fixes were not planned yet: survives a crash between the two.
@@ -99,10 +104,15 @@ def asked(conn: Connection, key: str, up_to: int) -> None:
     meta.put(conn, _ASKED, {"key": key, "up_to": up_to})
 
 
-def of_hashes(conn: Connection, hashes: Collection[str]) -> dict[str, str]:
-    """Hash → category, of those that prototypes decided: later texts of such a template belong there too."""
-    found: dict[str, str] = {}
-    ordered = sorted(hashes)
+def remembered(conn: Connection, asked: Collection[Key]) -> dict[Key, str]:
+    """What prototypes decided: later texts of such a template, of which the rules say the same, belong there too.
+
+    Args:
+        conn: reads only.
+        asked: what the rules say (a category, or `unknown`) and a template's hash.
+    """
+    found: dict[Key, str] = {}
+    ordered = sorted({hashed for _, hashed in asked})
     for start in range(0, len(ordered), _CHUNK):
         query = (
             select(fingerprints.c.hash, fingerprints.c.category, fingerprints.c.classified_by)
@@ -113,19 +123,41 @@ def of_hashes(conn: Connection, hashes: Collection[str]) -> dict[str, str]:
             )
             .order_by(fingerprints.c.id.desc())
         )
-        found |= {row.hash: row.category for row in conn.execute(query) if by_prototype(row.classified_by)}
+        for row in conn.execute(query):
+            for word in filter(by_prototype_alone, row.classified_by.split(_AND)):
+                key = word.removeprefix(OVER) if word != BY else UNKNOWN, row.hash
+                if key in asked:
+                    found[key] = row.category
     return found
+
+
+def over(ruled: str) -> str:
+    """The `classified_by` of what prototypes say where the rules say this category."""
+    return BY if ruled == UNKNOWN else f"{OVER}{ruled}"
 
 
 def by_prototype(classified_by: str) -> bool:
     """Whether prototypes had a word in it."""
-    return classified_by == BY or classified_by.endswith(AND_BY)
+    return any(map(by_prototype_alone, classified_by.split(_AND)))
+
+
+def by_prototype_alone(classified_by: str) -> bool:
+    """Whether no rule says the same."""
+    return classified_by.partition(_AND)[0] == BY or classified_by.startswith(OVER)
+
+
+def decided_by(why: str) -> str:
+    """The word of `Category.by` for the reason that an issue got its category: `prototype`, `rule:ID`, `none`."""
+    if why.startswith(BY):
+        return BY
+    return why.removesuffix(DECIDES) if why.endswith(DECIDES) else "none"
 
 
 def confirm(conn: Connection, decided: Mapping[int, str]) -> None:
     """Rules decide now what prototypes had decided (template → the rule's word): it is theirs as well."""
-    for key, by in decided.items():
-        conn.execute(update(fingerprints).where(fingerprints.c.id == key).values(classified_by=by + AND_BY))
+    for key, one in templates.by_id(conn, decided).items():
+        both = f"{decided[key]}{_AND}{one.classified_by}"
+        conn.execute(update(fingerprints).where(fingerprints.c.id == key).values(classified_by=both))
 
 
 def recategorize(conn: Connection, answers: Mapping[int, Answer]) -> list[Recategorized]:
@@ -139,7 +171,7 @@ def recategorize(conn: Connection, answers: Mapping[int, Answer]) -> list[Recate
         one.cluster
         for one in found.values()
         if one.category != answers[one.id].category
-        and not (by_prototype(one.classified_by) and answers[one.id].by == BY)
+        and not (by_prototype(one.classified_by) and by_prototype_alone(answers[one.id].by))
     }
     changed: list[Recategorized] = []
     for cluster in sorted(homes):
@@ -233,8 +265,9 @@ def _name_template(conn: Connection, one: Interned, answer: Answer, rivals: Mapp
     under a hash that no text has.
     """
     rival = rivals.get((answer.category, decisions.of(one)))
-    if rival is not None and answer.by == BY and not by_prototype(rival.classified_by):
-        values = {"classified_by": rival.classified_by + AND_BY}
+    said = rival.classified_by.split(_AND) if rival is not None else []
+    if rival is not None and by_prototype_alone(answer.by) and answer.by not in said:
+        values = {"classified_by": f"{rival.classified_by}{_AND}{answer.by}"}
         conn.execute(update(fingerprints).where(fingerprints.c.id == rival.id).values(values))
     conn.execute(
         update(fingerprints)
@@ -288,7 +321,7 @@ def resting_on(conn: Connection, source: str, task: str, categories: Collection[
 
     Issues that hold both kinds count by the share of their templates' failures.
     """
-    alone = func.sum(case((fingerprints.c.classified_by == BY, fingerprints.c.n), else_=0))
+    alone = func.sum(case((fingerprints.c.classified_by.startswith(BY), fingerprints.c.n), else_=0))
     query = (
         select(fingerprints.c.cluster, alone, func.sum(fingerprints.c.n))
         .where(fingerprints.c.project == project(conn), fingerprints.c.category.in_(categories))

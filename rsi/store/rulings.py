@@ -23,11 +23,17 @@ RULED: Final = "ruled"
 
 
 class Ruled(msgspec.Struct, frozen=True):
-    """The rules called `key` hold since `at` (epoch seconds); clusters up to `up_to` were gone through, None: all."""
+    """The rules called `key` hold since `at` (epoch seconds); clusters up to `up_to` were gone through, None: all.
+
+    Templates of `waiting` have another category now, which they get when the trial of a fix of their issue is over.
+    `weak` are the `by` of the rules that are not sure; None: not known (an older release wrote this).
+    """
 
     key: str
     at: float
     up_to: int | None = None
+    waiting: tuple[int, ...] = ()
+    weak: tuple[str, ...] | None = None
 
 
 def ruled(conn: Connection) -> Ruled | None:
@@ -36,10 +42,10 @@ def ruled(conn: Connection) -> Ruled | None:
     return None if found is None else msgspec.convert(found, Ruled)
 
 
-def begin(conn: Connection, key: str) -> Ruled:
+def begin(conn: Connection, key: str, weak: Collection[str] = ()) -> Ruled:
     """These rules hold from now on, and so they are to be gone through where there is anything."""
     there = conn.execute(select(rows.c.id).where(rows.c.project == project(conn)).limit(1)).first()
-    return put(conn, Ruled(key, clock.now(), 0 if there else None))
+    return put(conn, Ruled(key, clock.now(), 0 if there else None, weak=tuple(sorted(weak))))
 
 
 def put(conn: Connection, state: Ruled) -> Ruled:
@@ -60,14 +66,25 @@ def clusters_behind(conn: Connection, after: int, limit: int) -> list[int]:
     return list(conn.execute(query).scalars())
 
 
-def kept_together(conn: Connection, keys: Collection[Key]) -> dict[Key, Interned]:
-    """Templates that rules put elsewhere now, but that a person had merged before those rules: they stay.
+def kept_where_they_are(conn: Connection, keys: Collection[Key]) -> dict[Key, Interned]:
+    """Templates that rules put elsewhere now, but that stay: of `keys`, which are not stored, those whose text is.
 
-    Of `keys`, which are not stored, those whose text is: in an issue that holds what a person said to be the same.
+    In an issue that holds what a person had said to be the same before those rules, or of which a fix is being tried.
     """
     state = ruled(conn)
     if state is None or not keys:
         return {}
+    return _tried(conn, keys, state.waiting) | _tied(conn, keys, state)
+
+
+def _tried(conn: Connection, keys: Collection[Key], waiting: Collection[int]) -> dict[Key, Interned]:
+    if not waiting:
+        return {}
+    held = {one.hash: one for one in fingerprints.by_id(conn, waiting).values()}
+    return {key: held[key[1]] for key in keys if key[1] in held}
+
+
+def _tied(conn: Connection, keys: Collection[Key], state: Ruled) -> dict[Key, Interned]:
     tied: dict[str, set[str]] = {}
     for one, other in decisions.friends(conn, {hashed for _, hashed in keys}, before=state.at):
         tied.setdefault(one, set()).add(other)

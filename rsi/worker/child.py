@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from rsi.errors import WorkerError
-from rsi.worker import wire
+from rsi.worker import starving, wire
 
 _LOG = logging.getLogger("rsi.worker")
 _PACKAGE_ROOT: Final = str(Path(__file__).resolve().parents[2])
@@ -86,9 +86,12 @@ class Child:
         return f"the analysis worker (pid {self.pid}) died of {how}{said}"
 
     def ask(self, request: wire.Request, timeout_s: float) -> wire.Reply | None:
-        """The reply, or `None` if it is gone: idle, dead, or killed because `timeout_s` passed."""
-        limit = threading.Timer(timeout_s, self._late)
-        limit.daemon = True
+        """The reply, or `None` if it is gone: idle, dead, or killed because `timeout_s` passed.
+
+        While it only waits for a processor the time does not pass: killed for that it would begin again, for ever.
+        """
+        answered = threading.Event()
+        limit = threading.Thread(target=self._limit, args=(answered, timeout_s), name="rsi-worker-limit", daemon=True)
         limit.start()
         try:
             with suppress(OSError, ValueError):  # a broken or closed pipe: the reply below is None then
@@ -96,7 +99,7 @@ class Child:
                     wire.write(self._process.stdin, request)
             return self._replies.get()
         finally:
-            limit.cancel()
+            answered.set()
 
     def kill(self) -> None:
         """End it now, and wait until it is gone; it holds nothing that could be lost."""
@@ -104,10 +107,16 @@ class Child:
             self._process.kill()
         self._host.join()
 
-    def _late(self) -> None:
-        self.timed_out = True
-        if self._process:
-            self._process.kill()
+    def _limit(self, answered: threading.Event, timeout_s: float) -> None:
+        """Kill it if it has not answered in time, by its own clock where it waits for a processor."""
+        process = self._process
+        worked = starving.worked_s(process.pid) if process else None
+        while not answered.wait(timeout_s):
+            if process is None or not starving.waits(process.pid, worked, timeout_s):
+                self.timed_out = not answered.is_set()
+                if process and self.timed_out:
+                    process.kill()
+                return
 
     def _live(self, idle_s: float, env: Mapping[str, str], keep: Path | None, started: threading.Event) -> None:
         """The host thread: start it, pass its replies on until it ends, bury it."""

@@ -16,6 +16,15 @@ from rsi.worker.features import Counts, Space, Vector, letters, words
 
 #: Categories that are told; the decision needs two.
 _TOLD: Final = 5
+#: So much of a text has to be known, and of a word that is not: docs/design/032-prototypes.md.
+UNDERSTOOD: Final = 0.6
+#: Fewer prototypes do not know the words of their language.
+ENOUGH: Final = 400
+#: Letters by which a word is compared and the share that has to be known, where words stand apart; and in scripts where
+#: a letter says more and whole sentences are one word.
+_RUN: Final = (4, 0.6)
+_RUN_ELSEWHERE: Final = (2, 0.3)
+_WORD: Final = re.compile(r"[^\W\d_]+")
 _HUMP: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
@@ -71,14 +80,34 @@ class Comparer:
             raise ValueError("a category without prototypes")
 
     def like(self, texts: Sequence[str]) -> list[tuple[Likeness, ...]]:
-        """For each text the categories that it is most like, best first."""
+        """For each text the categories that it is most like, best first; none where it speaks of nothing known."""
         if not texts:
             return []
         vectors = [joined(self._spaces, counted(text)) for text in texts]
         seen = stacked(vectors, len(self._lines))
         scores = seen @ self._lines + self._shifts
         near = seen @ self._prototypes
-        return [self._told(scores[at], near[[at]].toarray()[0]) for at in range(len(texts))]
+        return [
+            self._told(scores[at], near[[at]].toarray()[0]) if self._understood(text) else ()
+            for at, text in enumerate(texts)
+        ]
+
+    def _understood(self, text: str) -> bool:
+        """Whether enough of its words are known: a few letters of gibberish are like something, too."""
+        if len(self._learned.texts) < ENOUGH:
+            return True
+        found = [word for word in _WORD.findall(apart(text).lower()) if len(word) > 1 or not word.isascii()]
+        return sum(map(self._is_known, found)) >= UNDERSTOOD * max(len(found), 1)
+
+    def _is_known(self, word: str) -> bool:
+        """A word of the prototypes, or one that is made as theirs are: an ending, a compound, words without blanks."""
+        by_letters, by_words = self._spaces
+        if word in by_words.columns:
+            return True
+        size, share = _RUN if word.isascii() else _RUN_ELSEWHERE
+        whole = f" {word} "
+        runs = [whole[at : at + size] for at in range(max(len(whole) - size + 1, 1))]
+        return sum(run in by_letters.columns for run in runs) > share * len(runs)
 
     def _told(self, scores: NDArray[np.float64], near: NDArray[np.float64]) -> tuple[Likeness, ...]:
         told = []
@@ -116,9 +145,14 @@ def spaces(letter_runs: Iterable[str], word_runs: Iterable[str], weights: NDArra
 
 
 def counted(text: str) -> tuple[Counts, Counts]:
-    """What a text has of each kind, `RateLimitError` being three words."""
-    apart = _HUMP.sub(" ", text)
-    return letters(apart), words(apart)
+    """What a text has of each kind."""
+    said = apart(text)
+    return letters(said), words(said)
+
+
+def apart(text: str) -> str:
+    """The text with `RateLimitError` as three words."""
+    return _HUMP.sub(" ", text)
 
 
 def joined(two: tuple[Space, Space], counts: tuple[Counts, Counts]) -> Vector:

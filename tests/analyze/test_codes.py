@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rsi.analyze.template import _slowly, fingerprint, mask
-from rsi.rules.signals import STATUSES
+from rsi.rules.statuses import STATUSES
 
 
 @pytest.mark.parametrize(

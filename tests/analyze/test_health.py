@@ -297,3 +297,15 @@ def test_what_is_forgotten_takes_its_share_of_the_bursts_along():
         forgot |= row.failures < held / 2
         assert row.joined <= row.failures
     assert forgot
+
+
+def test_silence_takes_its_share_of_the_bursts_along():
+    life = Life(every=HOUR)
+    for n in range(40):
+        life.live(float(n % 8 < 4))
+    held = life.rows["app", ""]
+    life.at += 6 * DAY
+    life.live(0.0)
+    left = life.rows["app", ""]
+    assert left.failures < held.failures / 2
+    assert left.joined / left.failures == pytest.approx(held.joined / held.failures)

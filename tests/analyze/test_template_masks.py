@@ -7,7 +7,7 @@ import re
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rsi.analyze import template
@@ -117,6 +117,9 @@ FRESH = st.one_of(
 
 @given(st.lists(st.tuples(st.one_of(WORDS, FRESH, FRESH), st.sampled_from([" ", " ", ":", ".", "/", "-", "@", "_", "'", ", "])), max_size=10))  # fmt: skip
 @settings(max_examples=2500, deadline=None)
+@example(
+    [("d44ee2d2-34c7-5b66-da9b-71abc8e6b8f7", "."), ("-5", "@"), ("req_000", " ")]
+)  # an id is an id, whatever its digits
 def test_a_remembered_shape_gives_the_same_template_as_masking_the_text_itself(parts: list[tuple[str, str]]):
     text = "".join(word + gap for word, gap in parts)
     assert mask(text) == template._slowly(text)

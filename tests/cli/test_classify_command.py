@@ -10,13 +10,16 @@ from pathlib import Path
 import pytest
 
 from rsi import RSILoop
-from rsi.analyze.prototype import LEADS
+from rsi.analyze.prototype import LEADS, Likeness
+from rsi.cli import classify as cli_classify
 from rsi.cli import main
 from rsi.cli.classify import Classified
 from rsi.errors import WorkerError
-from rsi.worker import Worker
+from rsi.rules import Matcher
+from rsi.worker import Resemblance, Worker
 
 BADGE = "the purple hamster badge blinked"
+LIKE = (Likeness("auth", 1.0, BADGE), Likeness("quality", 0.0, "no"))
 MINE = "category: auth\nprototypes:\n  - the purple hamster badge blinked\n  - purple hamster badge\n"
 
 
@@ -94,13 +97,36 @@ def test_what_belongs_together_shares_a_cluster_named_after_its_first(classify):
 
 
 @pytest.mark.usefixtures("no_worker")
-def test_the_first_text_of_a_template_decides_as_in_the_pipeline(classify, monkeypatch):
+def test_the_rules_are_asked_once_for_texts_that_they_cannot_tell_apart(classify, monkeypatch):
     asked = []
-    decide = __import__("rsi.classify", fromlist=["Classifier"]).Classifier.__call__
-    monkeypatch.setattr("rsi.classify.Classifier.__call__", lambda *given: asked.append(given[1]) or decide(*given))
-    _, found, _ = classify(*(f"RateLimitError: wait {n} seconds" for n in range(50)))
-    assert asked == ["RateLimitError: wait 0 seconds"]
+    decide = Matcher.decide
+    monkeypatch.setattr(Matcher, "decide", lambda *given: asked.append(given[1]) or decide(*given))
+    _, found, _ = classify(*(f"RateLimitError: wait {n} seconds" for n in range(10, 60)))
+    assert len(asked) <= 2  # the first of a shape is not looked into
     assert len({json.dumps(one) for one in found}) == 1
+
+
+def test_every_text_has_the_category_that_the_daemon_gives_it_whatever_came_before(classify):
+    texts = ["subprocess returned 1", "subprocess returned 137", "MCP error -32602", "MCP error -32601"]
+    _, found, _ = classify(*texts)
+    assert [one["category"] for one in found] == ["tool_execution", "resource_exhausted", "tool_args", "tool_unknown"]
+    assert [one["category"] for one in classify(*reversed(texts))[1]] == [one["category"] for one in reversed(found)]
+
+
+def test_the_wordings_of_one_fault_get_one_answer_by_what_they_have_in_common(classify, monkeypatch):
+    asked = []
+    resemble = Worker.resemble
+    monkeypatch.setattr(Worker, "resemble", lambda *given: asked.extend(given[1]) or resemble(*given))
+    _, found, _ = classify(*(f"{BADGE} again for user {name}" for name in ("alice", "bobby", "carol")))
+    assert asked == [f"{BADGE} again for user"] * 3
+    assert [(one["category"], one["by"]) for one in found] == [("auth", "prototype")] * 3
+    assert len({one["cluster"] for one in found}) == 1
+
+
+def test_what_is_said_of_one_wording_is_said_of_those_that_resemble_nothing(classify, monkeypatch):
+    monkeypatch.setattr(cli_classify, "_resemblance", lambda _, texts: Resemblance([LIKE, *[()] * (len(texts) - 1)]))
+    _, found, _ = classify(*(f"{BADGE} again for user {name}" for name in ("alice", "bobby", "carol")))
+    assert [one["category"] for one in found] == ["auth"] * 3
 
 
 def test_an_issue_of_the_home_is_named_and_what_it_learned_needs_no_worker(classify, home, monkeypatch):

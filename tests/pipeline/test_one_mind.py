@@ -113,7 +113,9 @@ def test_answers_of_another_set_of_prototypes_are_forgotten_for_all_are_asked_ag
     home.pipeline.rollback("f1", "person:test")
     assert home.ask(postponed.ready, "another") == {}
     unknowns = home.pipeline._clusters._unknowns
-    assert [answer.category for answer in home.ask(postponed.ready, unknowns._key).values()] == ["rate_limit"]
+    assert [
+        answer.category for answer in home.ask(lambda conn: postponed.ready(conn, unknowns._rules(conn)[1])).values()
+    ] == ["rate_limit"]
 
 
 def one_issue(home, *texts: str) -> None:

@@ -45,7 +45,6 @@ class Home(Loop):
             mine = tuple(one for one in known.prototypes if one.origin == "user")
             unknowns = self.pipeline._clusters._unknowns
             unknowns._prototypes = PrototypeSet(mine, (), "-".join(one.text for one in mine))
-            unknowns._key = unknowns._prototypes.key
         self.pipeline._clusters.begin = lambda: None  # nothing is asked but by `settle`
         self.use(self.rules)
 

@@ -65,7 +65,8 @@ def test_a_text_is_not_looked_into_before_its_shape_comes_again():
 
 def rule(**match: object) -> ClassifyRule:
     return ClassifyRule(
-        id="mine", category="auth", match=Match(any=[Condition(**match)]), precedence=900, confidence=0.9, date="2026-11-21"
+        id="mine", category="auth", match=Match(any=[Condition(**match)]), precedence=900, confidence=0.9, date="2026-11-21",
+        origin="user",
     )  # fmt: skip
 
 

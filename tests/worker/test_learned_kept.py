@@ -46,7 +46,7 @@ def learned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def ask(folder: Path | None, prototypes: PrototypeSet = SET) -> object:
     """The answers of a process of its own."""
-    with Worker(env={"RSI_EMBEDDER": "ngram"}, keep=folder) as worker:
+    with Worker(env={"RSI_EMBEDDER": "ngram", "RSI_WORKER_AWAITED": "1"}, keep=folder) as worker:
         return worker.resemble(TEXTS, prototypes)
 
 

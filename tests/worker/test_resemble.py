@@ -25,7 +25,7 @@ SET = PrototypeSet(
 
 @pytest.fixture
 def worker() -> Iterator[Worker]:
-    with Worker(env={"RSI_EMBEDDER": "ngram"}) as found:
+    with Worker(env={"RSI_EMBEDDER": "ngram", "RSI_WORKER_AWAITED": "1"}) as found:
         yield found
 
 
