@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 KEY := $(shell cat pyproject.toml constraints.txt | $(PYTHON) -c "import hashlib,sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest()[:16])")
 READY := $(VENV)/ready-$(KEY)
 
-.PHONY: up test lint fast campaigns bench clean
+.PHONY: up test lint fast frameworks campaigns bench clean
 .DEFAULT_GOAL := test
 
 $(READY):
@@ -32,14 +32,20 @@ fast: $(READY)
 test: lint
 	RSI_BWRAP=$$($(BIN)/python tests/sandbox/fetch_bubblewrap.py $(VENV)/bubblewrap) $(BIN)/pytest
 
+# Each adapter against its real framework, at the newest and the oldest supported version.
+frameworks: $(READY)
+	$(BIN)/python tests/frameworks/run.py
+
 # The long forms: run before an issue is called done; CI runs their short forms as tests.
 campaigns: $(READY)
 	$(BIN)/python benchmarks/kill.py --kills 200
 	RSI_HOSTILE=2000 RSI_INBOX_KILLS=25 $(BIN)/pytest tests/web/test_hostile.py tests/adapters/test_inbox.py
 	RSI_SANDBOX_LONG=1 RSI_SANDBOX_EXAMPLES=200 $(BIN)/pytest tests/sandbox/test_overlay_model.py tests/sandbox/test_overlay_durable.py --timeout 3600
 	RSI_TARGETS=10000 $(BIN)/pytest tests/fix/test_targets_generated.py --timeout 5400
+	$(BIN)/python tests/frameworks/run.py
 	$(BIN)/python benchmarks/demo.py --seeds 20
 	$(BIN)/python benchmarks/verdict.py --long
+	$(BIN)/python benchmarks/fleet.py --seeds 5
 
 bench: $(READY)
 	$(BIN)/python benchmarks/peer.py

@@ -158,7 +158,8 @@ def test_an_agent_in_a_container_reports_with_a_token_and_nobody_without(home, t
         )
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(request, timeout=10)
-        assert refused.value.code == 401
+        with refused.value:
+            assert refused.value.code == 401
 
 
 def test_without_tokens_it_listens_on_loopback_only(home):

@@ -61,10 +61,11 @@ class Known(msgspec.Struct, frozen=True):
 
 #: Adapters of this distribution, so that nothing depends on its entry points being installed.
 BUILT_IN: Final = (
-    Known("langgraph", "rsi_adapters.langgraph:adapter", "langchain_core", "langchain-core"),
+    Known("langgraph", "rsi_adapters.langgraph.adapter:LangGraphAdapter", "langchain_core", "langchain-core"),
     Known("crewai", "rsi_adapters.crewai:adapter", "crewai", "crewai"),
     Known("openai-agents", "rsi_adapters.openai_agents:adapter", "agents", "openai-agents"),
     Known("litellm", "rsi_adapters.litellm:adapter", "litellm", "litellm"),
+    Known("claude-code", "rsi_adapters.claude_code.adapter:ClaudeCodeAdapter", "claude_agent_sdk", "claude-agent-sdk"),
 )
 
 

@@ -23,7 +23,9 @@ class Run:
 
     `owned` says whether somebody outside already repeats calls: then inner enforcers only observe. `over` is set by
     whoever cannot promise to leave in the context in which he entered (a framework's callbacks): nothing new begins
-    inside a run that is over. `version` is the policy's under which something inside last acted.
+    inside a run that is over. `version` is the policy's under which something inside last acted. `repeats`
+    counts, in the outermost run, calls inside it that were made again, by whomever; with the first it is the `attempt`.
+    `process`, there too, is the id of the client whose own arms are among `entered`.
     """
 
     __slots__ = (
@@ -34,6 +36,8 @@ class Run:
         "id",
         "over",
         "owned",
+        "process",
+        "repeats",
         "session",
         "slots",
         "task",
@@ -66,6 +70,8 @@ class Run:
         self.slots: frozenset[int] = _NO_SLOTS if outer is None else outer.slots
         self.over = False
         self.version: int | None = None
+        self.process: str | None = None
+        self.repeats = 0
         self._entered: dict[str, FixRef] | None = None
         self._held: dict[tuple[str, str], FixRef] | None = None
 

@@ -13,7 +13,7 @@ from typing import Any, Final, Unpack
 from uuid import uuid4
 
 from rsi import config as configuration
-from rsi.client import process
+from rsi.client import process, spans
 from rsi.client.capabilities import Capabilities
 from rsi.client.discovery import locate
 from rsi.client.encode import Encoder, Pending
@@ -26,6 +26,7 @@ from rsi.client.sender import QUEUE_SIZE, Sender
 from rsi.client.settings import Settings, settle
 from rsi.client.spool import Spool, key
 from rsi.client.tally import Tally, log
+from rsi.client.wire import Item
 from rsi.errors import ConfigError
 from rsi.policy import mask_config
 from rsi.redact import Redactor
@@ -91,8 +92,10 @@ class Client:
             capabilities=self._capabilities,
             tally=self.tally,
             size=self._queue_size,
+            at_turn=self._look_for_spans,
         )
         self.put: Callable[[Pending], None] = self._sender.put if self._reports else _nothing
+        self._look_for_spans()
 
     def reset_after_fork(self) -> None:
         """In the child: a new queue, sender and client id; policies stay. What the parent queued is the parent's."""
@@ -219,6 +222,26 @@ class Client:
         except ConfigError as error:
             log.warning("%s; the agent goes on with the defaults", error)
             return configuration.Config()
+
+    def _look_for_spans(self) -> None:
+        """From now on tell the host's SDK, too, if it has one."""
+        try:
+            if self._reports and spans.wanted():
+                self.put = self._put_and_tell
+        except Exception as error:  # noqa: BLE001 - the border to somebody else's SDK
+            self._no_span(error)
+
+    def _put_and_tell(self, pending: Pending) -> None:
+        if isinstance(pending, Item):  # before the sender redacts it
+            try:
+                spans.tell(pending)
+            except Exception as error:  # noqa: BLE001 - as above
+                self._no_span(error)
+        self._sender.put(pending)
+
+    def _no_span(self, error: Exception) -> None:
+        self.tally.count("span_errors")
+        self.tally.say_once(f"OpenTelemetry did not take a span of ours: {type(error).__name__}: {error}")
 
     def _folder(self, kind: str) -> Path | None:
         settings = self.settings

@@ -35,6 +35,7 @@ class Sender:
     Args:
         make_link, make_encoder: called once in the thread, so that nothing is imported or read on the caller's time.
         spool: where outcomes wait for a daemon; `None`: nowhere, they are counted as lost.
+        at_turn: called in the thread, each time that it begins to work.
     """
 
     def __init__(
@@ -46,7 +47,9 @@ class Sender:
         capabilities: Capabilities,
         tally: Tally,
         size: int = QUEUE_SIZE,
+        at_turn: Callable[[], None] = lambda: None,
     ) -> None:
+        self._at_turn = at_turn
         self._make_link, self._make_encoder = make_link, make_encoder
         self._spool = spool
         self._capabilities = capabilities
@@ -154,6 +157,7 @@ class Sender:
     def _turn(self, link: Link, encoder: Encoder) -> None:
         flushers, self._flushers = self._flushers, []
         self._urgent.clear()
+        self._at_turn()
         while self._queue:
             self._inflight = self._take(encoder, BATCH)
             self._send_or_keep(link, self._inflight)

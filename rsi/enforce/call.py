@@ -82,9 +82,20 @@ class Call:
         return self._plan is None
 
     @property
+    def owns(self) -> bool:
+        """Whether this call, or one around it, decides about tries: what is inside only observes."""
+        return self._run.owned
+
+    @property
     def attempt(self) -> int:
         """The number of the try under way, 1 for the first."""
         return self._attempt
+
+    @property
+    def repeats(self) -> frozenset[str]:
+        """The categories of failure that this call repeats: where a framework repeats them itself, one must not."""
+        plan = self._plan
+        return plan.retry.on if plan is not None and plan.retry is not None else frozenset()
 
     @property
     def timeout_s(self) -> float | None:
@@ -160,6 +171,7 @@ class Call:
             return None
         if self._state.options.reports:
             self._say_tried(facts)
+            self._run.root.repeats += 1  # else the observer of the same call counts it
         self._attempt += 1
         return wait
 
@@ -269,7 +281,7 @@ class Call:
             version=self._version,
             facts=facts,
         )
-        if self._attempt > 1:
+        if self._attempt > 1 and self._outer is not None:
             item.attempt = self._attempt
         if options.provider is not None:
             item.provider = options.provider

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from rsi import clock
 from rsi.client import Item, Run
 from rsi.client.facts import ErrorFacts
 from rsi.client.wire import MAX_TEXT
 from rsi.model import FixRef, Kind, Status
+
+CLIENT: Final = "client"
+"""In the metadata: the process, where it is the unit of an experiment that the run is in."""
 
 
 def ended(
@@ -22,7 +26,7 @@ def ended(
     version: int | None = None,
     facts: ErrorFacts | None = None,
 ) -> Item:
-    """A run that ended. `outer` is the run around it; without one it is a task."""
+    """A run that ended. `outer` is the run around it; without one it is a task, with the tries of all inside."""
     item = Item(
         id=run.id,
         ts=clock.now(),
@@ -39,10 +43,14 @@ def ended(
     )
     if outer is not None:
         item.parent, item.run = outer.id, run.root.id
+    elif run.repeats:
+        item.attempt = 1 + run.repeats
     if facts is not None:
         item.provider = facts.provider
     if run.in_trial:
         item.fixes = list(run.entered.values())
+        if outer is None and run.process is not None:
+            item.metadata = {CLIENT: run.process}
     return item
 
 
@@ -68,6 +76,7 @@ def started(run: Run, refs: tuple[FixRef, ...], *, own_id: str, source: str, ver
         run=root.id,
         session=root.session,
         fixes=list(refs),
+        metadata={CLIENT: root.process} if root.process is not None else None,
         policy_version=version,
     )
 
@@ -77,6 +86,8 @@ def with_fields(item: Item, fields: dict[str, Any]) -> Item:
     for key, value in fields.items():
         if key in ("input", "output") and isinstance(value, str):
             setattr(item, key, value[:MAX_TEXT])
+        elif key == "metadata" and item.metadata and isinstance(value, Mapping):
+            item.metadata = {**value, **item.metadata}  # whose arm it is goes first
         elif key in Item.__struct_fields__:
             setattr(item, key, value)
         else:

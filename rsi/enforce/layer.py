@@ -37,6 +37,7 @@ class Attempt(msgspec.Struct, frozen=True):
         max_output_tokens: the limit for the answer.
         lessons: texts to be given to the model.
         mistake: the error that the model is to be told of (`reask`).
+        repeats: the categories of failure that the layer makes again by itself; empty without a `retry`.
     """
 
     number: int = 1
@@ -45,6 +46,7 @@ class Attempt(msgspec.Struct, frozen=True):
     max_output_tokens: int | None = None
     lessons: list[Any] | None = None
     mistake: BaseException | None = None
+    repeats: frozenset[str] = frozenset()
 
 
 #: What the host does when there is nothing to enforce.
@@ -167,6 +169,7 @@ def attempt_of(call: Call) -> Attempt:
         number=call.attempt,
         fallback=target.name if isinstance(target, _Fallback) else None,
         mistake=target.args[0] if isinstance(target, partial) else None,
+        repeats=call.repeats,
         **{knob: given[knob] for knob in _GIVEN if knob in given},
     )
 

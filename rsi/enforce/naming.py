@@ -11,7 +11,9 @@ from rsi.client.tally import Tally
 from rsi.model import Status
 
 #: LangGraph's control flow: (class in the MRO, module) → what it is. Named, because we import no framework.
-_PAUSES: Final = frozenset({("GraphInterrupt", "langgraph.errors"), ("NodeInterrupt", "langgraph.errors")})
+_PAUSES: Final = frozenset(
+    (name, "langgraph.errors") for name in ("GraphInterrupt", "NodeInterrupt", "GraphDrained")
+)  # asked for a person, or told to stop: both go on later from their checkpoint
 _BUBBLES: Final = ("GraphBubbleUp", "langgraph.errors")
 _CANCELLED: Final = (asyncio.CancelledError, concurrent.futures.CancelledError)
 

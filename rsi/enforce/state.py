@@ -14,7 +14,7 @@ from rsi.enforce.gate import Gate
 from rsi.enforce.options import Options
 from rsi.enforce.planning import Plan
 from rsi.model import FixRef, Policy
-from rsi.policy import Effective, Prepared
+from rsi.policy import Effective, Prepared, Process
 
 _RECALLING: Final = frozenset({"retry", "reask", "fallbacks"})
 #: Sessions whose arms are remembered: thousands are open at once only in a gateway, and there the hash says the same.
@@ -49,6 +49,7 @@ class State:
         self.gate = Gate()
         self.budget = budget_of(client, options.provider)
         self.arms = arms_of(client)
+        self.process = process_of(client)
         self._views: dict[tuple[str, ...], _View] = {}
         self._offered: set[str] = set()
         if self.enforces:
@@ -84,18 +85,29 @@ class State:
         """Take the unit's arms, and announce once each experiment in which this client can act on it."""
         if run.root.session is not None and run.root.held is not (known := self.arms.of(run.unit)):
             run.held = known
-        held = run.held
-        before = {id(ref) for ref in list(held.values())}
-        effective = view.prepared.for_unit(run.unit, held)
+        held, own = run.held, self.process.held
+        before = {id(ref) for ref in [*held.values(), *own.values()]}
+        effective = view.prepared.for_unit(run.unit, held, self.process)
         entered = run.entered
         for ref in effective.fixes:
             entered[ref.id] = ref
+        if own:
+            before |= self._as_process(run, effective)
         news = tuple([ref for ref in effective.fixes if ref.enforced and id(ref) not in before])
         if news and run.root.task:
             self.client.put(
                 started(run, news, own_id=self.client.new_id(), source=self.source, version=view.policy.version)
             )
         return effective
+
+    def _as_process(self, run: Run, effective: Effective) -> set[int]:
+        """Its arms are this process's: the task says so. Where that ends elsewhere (`rsi.extract`), none began here."""
+        mine = {id(ref) for ref in list(self.process.held.values())} & {id(ref) for ref in effective.fixes}
+        if run.root.remote:
+            return mine
+        if mine:
+            run.root.process = self.process.id
+        return set()
 
 
 class SessionArms:
@@ -110,6 +122,12 @@ class SessionArms:
         if len(self._known) > SESSIONS:
             self._known.popitem(last=False)
         return known
+
+
+def process_of(client: Client) -> Process:
+    """What all guards of a client are in together; a forked child is another process."""
+    process: Process = client.shared.setdefault("process", Process(client.id))
+    return process
 
 
 def arms_of(client: Client) -> SessionArms:

@@ -12,7 +12,7 @@ from contextvars import Token
 from typing import Any, Final, Unpack
 
 from rsi import clock
-from rsi.client import Client, Run, current_run, default_client, enter_run, leave_run
+from rsi.client import Client, Item, Run, current_run, default_client, enter_run, leave_run
 from rsi.client.facts import ErrorFacts, facts_of
 from rsi.client.recorded import StepFields
 from rsi.enforce.ending import ended, with_fields
@@ -24,6 +24,8 @@ from rsi.policy import mask_task
 MAX_OPEN: Final = 10_000
 #: Errors of one chain that are looked at.
 MAX_CHAIN: Final = 100
+#: Outcomes that wait for the end of the run around them.
+MAX_HELD: Final = 200
 #: Errors of children that are remembered beside the last: branches that run side by side fail side by side.
 MAX_SIBLINGS: Final = 15
 _MS: Final = 1000.0
@@ -38,12 +40,14 @@ class _Open:
         "errors",
         "failures",
         "fields",
+        "held",
         "kind",
         "outer",
         "parent",
         "paused",
         "quiet",
         "run",
+        "stumbled",
         "token",
         "verdict",
     )
@@ -59,7 +63,11 @@ class _Open:
         """What ended the last children that failed: if it ends this one, too, it did not begin here."""
         self.failures: dict[str, tuple[int, float]] = {}
         """By task of a child: how many failed one after the other, and when the last of them ended."""
+        self.stumbled: tuple[float, frozenset[str]] | None = None
+        """When the last model call inside failed, and which models did; `None` once one answered."""
         self.fields: dict[str, Any] = {}
+        self.held: list[Item] = []
+        """Outcomes inside that name this as their parent, which has none itself if their error ends it, too."""
         self.paused = False
         self.verdict: ErrorFacts | None = None
         self.token: Token[Run | None] | None = None
@@ -150,7 +158,9 @@ class Watched:
             forgotten = self._open.pop(next(iter(self._open))) if len(self._open) > self._max_open else None
         if forgotten is not None:
             self._by_run.pop(forgotten.run.id, None)
-            forgotten.run.over = True
+            with self._lock:
+                forgotten.run.over = True
+            self._release(forgotten)
             client.tally.count("runs_forgotten")
         return run
 
@@ -230,10 +240,10 @@ class Watched:
         """
         with self._lock:
             opened = self._open.pop(key, None)
-        if opened is None:
-            return
+            if opened is None:
+                return
+            opened.run.over = True
         self._by_run.pop(opened.run.id, None)
-        opened.run.over = True
         if opened.token is not None:
             leave_run(opened.token)
         opened.fields.update(fields)
@@ -258,17 +268,21 @@ class Watched:
                 self._report(opened, status, None)
             else:
                 _count(opened, status)
+                self._release(opened, untold=True)
             return
         began_here = not _came_from_inside(raised, opened.errors)
         if opened.parent is not None and raised is not None:
             opened.parent.errors = (*opened.parent.errors[-MAX_SIBLINGS:], raised)
         if began_here or opened.outer is None or opened.parent is None:
-            self._report(opened, status, facts_of(error) if isinstance(error, BaseException) else error)
+            facts = facts_of(error) if isinstance(error, BaseException) else error
+            self._report(opened, status, facts, rises=raised is not None)
         else:
             _count(opened, status)
+            self._release(opened, untold=True, rises=True)
 
-    def _report(self, opened: _Open, status: Status, facts: ErrorFacts | None) -> None:
-        client, run = self.client, opened.run
+    def _report(self, opened: _Open, status: Status, facts: ErrorFacts | None, *, rises: bool = False) -> None:
+        self._release(opened)
+        run = opened.run
         item = ended(
             run,
             opened.outer,
@@ -285,7 +299,34 @@ class Watched:
         _count(opened, status)
         if attempt > 1:
             item.attempt = attempt
-        client.put(with_fields(item, opened.fields))
+        self._hand(opened.parent, with_fields(item, opened.fields), rises=rises)
+
+    def _hand(self, around: _Open | None, item: Item, *, rises: bool) -> None:
+        """Report it; later, where it is not known yet whether what is around it will have an outcome.
+
+        Args:
+            around: the run around it.
+            item: names that, or what is inside it, as its parent.
+            rises: its error may go on to end `around`.
+        """
+        while around is not None and around.parent is not None and (around.quiet or around.run.over):
+            if item.parent == around.run.id:
+                item.parent = around.parent.run.id
+            around = around.parent
+        if around is not None and around.parent is not None and (rises or around.held):
+            with self._lock:
+                if not around.run.over and len(around.held) < MAX_HELD:
+                    around.held.append(item)
+                    return
+        self.client.put(item)
+
+    def _release(self, opened: _Open, *, untold: bool = False, rises: bool = False) -> None:
+        """Hand on what waited for the end of a run; `untold`: it has no outcome, and is nobody's parent."""
+        held, opened.held = opened.held, []
+        for item in held:
+            if untold and opened.parent is not None and item.parent == opened.run.id:
+                item.parent = opened.parent.run.id
+            self._hand(opened.parent, item, rises=rises)
 
 
 def _pause(opened: _Open | None) -> None:
@@ -339,8 +380,26 @@ def _count(opened: _Open, status: Status) -> None:
     """Let the run around know how this try ended, whether it is reported or not."""
     if opened.parent is None:
         return
-    before = _failed_before(opened)
+    before, stands_in = _failed_before(opened), _stands_in(opened, status)
+    if before or stands_in:
+        opened.run.root.repeats += 1
     if status == "failed":
         opened.parent.failures[opened.run.task] = (before + 1, clock.monotonic())
     elif before:
-        del opened.parent.failures[opened.run.task]
+        opened.parent.failures.pop(opened.run.task, None)
+
+
+def _stands_in(opened: _Open, status: Status) -> bool:
+    """Whether a model call was made because one before it, of whatever model, had failed."""
+    around = opened.parent
+    if around is None or opened.kind != "llm":
+        return False
+    when, models = around.stumbled or (0.0, frozenset())
+    after_failure = around.stumbled is not None and opened.began >= when
+    if status == "failed":
+        around.stumbled = clock.monotonic(), models | {opened.run.task}
+    elif after_failure:
+        around.stumbled = None
+        for model in models:
+            around.failures.pop(model, None)
+    return after_failure

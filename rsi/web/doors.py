@@ -21,6 +21,18 @@ _ABOUT: Final[dict[tuple[str, str], dict[str, Any]]] = {
         "about": "One outcome; answers its id and, if it failed, its category by rules alone.",
         "answers": dict[str, Any], "status": 201, "also": (400, 413, 415, 422, 503),
     },
+    ("POST", "/v1/traces"): {
+        "about": "OTLP spans, protobuf or JSON, gzip too: those of agents become outcomes; answered once durable.",
+        "answers": dict[str, Any], "also": (400, 413, 415, 503),
+    },
+    ("POST", "/v1/logs"): {
+        "about": "OTLP log records: `gen_ai.evaluation.result` becomes the quality of what it grades.",
+        "answers": dict[str, Any], "also": (400, 413, 415, 503),
+    },
+    ("POST", "/v1/hooks/claude-code"): {
+        "about": "One event of a Claude Code hook; answers at once what the hook prints: lessons, or an empty object.",
+        "answers": dict[str, Any], "also": (400, 409, 413, 422),
+    },
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 import pytest
-from agent_kit import World
+from agent_kit import HTTPError, World
 
 from rsi.client import current_run
 from rsi.enforce import guard, step
@@ -97,7 +97,33 @@ def test_tries_of_the_same_work_are_counted_and_siblings_side_by_side_are_not(wo
     watched.end("y", ValueError("y"))
     watched.end("r")
     attempts = [(i["task"], i.get("attempt", 1)) for i in told(world)]
-    assert attempts == [("search", 1), ("search", 2), ("search", 3), ("fetch", 1), ("fetch", 1), ("r", 1)]
+    assert attempts == [("search", 1), ("search", 2), ("search", 3), ("fetch", 1), ("fetch", 1), ("r", 3)]
+
+
+def test_a_task_tells_the_tries_of_all_inside_whoever_made_them(world, watched):
+    """Else a verdict would take the time of a second try for that of a first one."""
+    watched.begin("r", "r")
+    watched.begin("n", "node", parent="r")
+    for key, model, error in (("m1", "a", OSError("down")), ("m2", "b", None), ("m3", "a", None)):
+        watched.begin(key, model, parent="n", kind="llm")
+        watched.end(key, error)
+    watched.end("n")
+    watched.end("r")
+    assert [(i["task"], i.get("attempt", 1)) for i in told(world)][-2:] == [("node", 1), ("r", 2)]
+
+
+def test_a_step_around_guards_that_try_again_tells_it_too(world):
+    left = [HTTPError(503), HTTPError(503)]
+    world.policy(retry={"max_attempts": 3, "initial_s": 0.001})
+
+    @guard("fetch", idempotent=True, inner_retries=1, client=world.client)
+    def fetch() -> None:
+        if left:
+            raise left.pop()
+
+    with step("r", client=world.client):
+        fetch()
+    assert [(i["task"], i.get("attempt", 1)) for i in world.reported()][-2:] == [("fetch", 3), ("r", 3)]
 
 
 def test_quiet_runs_are_silent_unless_an_error_began_in_them(world, watched):
@@ -197,3 +223,74 @@ def test_forgotten_ends_do_not_fill_the_memory(world):
         watched.begin(n, "t")
     assert len(watched) == 3
     assert world.client.status()["runs_forgotten"] == 7
+
+
+def test_a_try_that_failed_further_in_is_a_try_of_the_work_around_it(world, watched):
+    watched.begin("r", "r")
+    for n in range(2):
+        watched.begin(n, "node", parent="r")
+        watched.begin(f"chain {n}", "node", parent=n, quiet=True)
+        error = ValueError(f"try {n}") if n == 0 else None
+        watched.end(f"chain {n}", error)
+        watched.end(n, error)
+    watched.end("r")
+    assert [(i["task"], i["status"], i.get("attempt", 1)) for i in told(world)] == [
+        ("node", "failed", 1),
+        ("node", "ok", 2),
+        ("r", "ok", 2),
+    ]
+
+
+def test_two_branches_that_fail_side_by_side_both_began_where_they_did(world, watched):
+    first, second = ValueError("first"), ValueError("second")
+    watched.begin("r", "r")
+    watched.begin("inner", "inner", parent="r")
+    for key, error in (("a", first), ("b", second)):
+        watched.begin(key, key, parent="inner")
+        watched.end(key, error)
+    watched.end("inner", first)
+    watched.end("r", first)
+    assert [line[1] for line in brief(world)] == ["a", "b", "r"]
+
+
+def test_a_timeout_that_asyncio_made_anew_began_where_the_old_one_did(world, watched):
+    watched.begin("r", "r")
+    watched.begin("tool", "tool", parent="r")
+    watched.end("tool", TimeoutError("upstream timed out"))
+    watched.begin("x", "x", parent="r")
+    watched.begin("y", "y", parent="x")
+    watched.end("y", TimeoutError("late"))
+    watched.end("x", TimeoutError("late"))
+    watched.end("r", TimeoutError("late"))
+    assert [line[1] for line in brief(world)] == ["tool", "y", "r"]
+
+
+def test_what_is_told_late_says_itself_how_long_it_took(world, watched):
+    watched.begin("r", "r")
+    watched.end("r", ms=12.5)
+    assert told(world)[0]["duration_ms"] == 12.5
+
+
+@pytest.mark.parametrize("made_good", ["nowhere", "in b", "in c"])
+def test_a_parent_that_is_named_has_an_outcome(world, watched, made_good):
+    """The daemon asks a failed step's parent whether it was made good; one that is never told of cannot answer."""
+    error = OSError("down")
+    for key, parent in (("r", None), ("a", "r"), ("b", "a"), ("c", "b"), ("d", "c")):
+        watched.begin(key, key, parent=parent, quiet=key == "b")
+    watched.end("d", error)
+    watched.begin("e", "e", parent="c")
+    watched.end("e")
+    watched.end("c", None if made_good == "in c" else error)
+    for key in ("b", "a", "r"):
+        watched.end(key, error if made_good == "nowhere" else None)
+    items = {i["id"]: i for i in told(world)}
+    around = {i["task"]: items[i["parent"]]["task"] for i in items.values() if "parent" in i}
+    assert (
+        around
+        == {
+            "nowhere": {"d": "r", "e": "r"},
+            "in b": {"d": "a", "e": "a", "a": "r"},
+            "in c": {"d": "c", "e": "c", "c": "a", "a": "r"},
+        }[made_good]
+    )
+    assert [i["task"] for i in items.values()][:2] == ["d", "e"]

@@ -16,10 +16,10 @@ from starlette.applications import Starlette
 
 from rsi import clock
 from rsi.config import Config, Home
+from rsi.daemon import load_intakes
 from rsi.pipeline import Pipeline
 from rsi.store import Store, rejects
 from rsi.web.app import create_app
-from rsi_adapters.webhook import WebhookIntake
 
 
 class Served:
@@ -34,7 +34,7 @@ class Served:
         sock.bind(("127.0.0.1", 0))
         self.port: int = sock.getsockname()[1]
         self.app: Starlette = create_app(
-            self.pipeline, config, home, intakes=[WebhookIntake(home.path, config)], port=self.port, host="127.0.0.1"
+            self.pipeline, config, home, intakes=load_intakes(home, config)[0], port=self.port, host="127.0.0.1"
         )
         settings = uvicorn.Config(
             self.app, http="httptools", ws="none", lifespan="off", access_log=False, log_config=None,

@@ -91,7 +91,7 @@ def test_people_decide_with_the_homes_secret(daemon):
     ("method", "path", "body", "status"),
     [
         ("GET", "/nowhere", None, 404), ("GET", "/", None, 404), ("POST", "/v1/memories/search", {}, 404), ("GET", "/feedback", None, 404),
-        ("POST", "/v1/traces", {}, 404), ("GET", "/v1/issues/i999", None, 404), ("GET", "/v1/issues/x", None, 404),
+        ("POST", "/v1/traces", [], 400), ("GET", "/v1/issues/i999", None, 404), ("GET", "/v1/issues/x", None, 404),
         ("GET", "/v1/fixes/f999", None, 404), ("GET", "/v1/fixes/" + "9" * 300, None, 404), ("DELETE", "/health", None, 405),
         ("GET", "/v1/outcomes", None, 405), ("PUT", "/v1/issues", {}, 405), ("GET", "/v1/issues?limit=many", None, 422),
         ("GET", "/v1/issues?limit=0", None, 422), ("GET", "/v1/issues?limit=nan", None, 422), ("GET", "/v1/issues?cursor=%00%ff", None, 422),

@@ -34,7 +34,7 @@ class Turns:
         self._processor = processor
         self._run = run
         self._call: Call | None = None
-        self.first = self._begin()
+        self.first: Attempt | None = self._begin()
 
     def _begin(self) -> Attempt:
         self._call = self._layer.begin(self._run)
@@ -44,7 +44,7 @@ class Turns:
     def next(self) -> Attempt:
         """A model call is about to be made."""
         if self.first is not None:
-            attempt, self.first = self.first, None  # type: ignore[assignment]
+            attempt, self.first = self.first, None
             return attempt
         return self._begin()
 
@@ -61,7 +61,7 @@ class Turns:
 
 def merged(config: RunConfig, turns: Turns) -> RunConfig:
     """The host's configuration with retry policy, output limit and lessons; the given one is not changed."""
-    first = turns.first
+    first = turns.first or Attempt()
     settings = config.model_settings or ModelSettings()
     changes: dict[str, Any] = {}
     if "retry" in turns._layer.knobs and settings.retry is None:  # noqa: SLF001 - its own module's

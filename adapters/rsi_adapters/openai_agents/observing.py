@@ -125,7 +125,7 @@ def _known(data: Any) -> dict[str, Any]:
     """Model and tokens, wherever this kind of span keeps them."""
     response = getattr(data, "response", None)
     usage = getattr(response, "usage", None) or getattr(data, "usage", None) or {}
-    read = usage.get if isinstance(usage, dict) else lambda name: getattr(usage, name, None)
+    read: Any = usage.get if isinstance(usage, dict) else lambda name: getattr(usage, name, None)
     found = {
         "model": getattr(response, "model", None) or getattr(data, "model", None),
         "tokens_in": read("input_tokens"),

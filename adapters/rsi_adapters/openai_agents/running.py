@@ -186,4 +186,5 @@ def _error_of(task: Any, result: Any) -> BaseException | None:
         import asyncio  # noqa: PLC0415
 
         return asyncio.CancelledError()
-    return getattr(result, "_stored_exception", None) or task.exception()
+    error: BaseException | None = getattr(result, "_stored_exception", None) or task.exception()
+    return error
