@@ -31,8 +31,8 @@ LASTS_S = 900.0
 HEALED = 0.7
 ALLOWED, RESERVE_A_SECOND = 0.2, 1.0
 GOAL_HEALED = 0.9
-#: A twin is another draw of retries' waits: a difference of a few units either way is no harm.
-DECIDED = ("verified", "kept_unverified")
+#: States of a fix that nobody acts on.
+WAITING = ("proposed", "approved", "superseded", "rejected")
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class Row:
     harm: tuple[str, ...]
     extra: int
     explained: bool
+    started: bool
 
 
 def failures(told: Told, after: float = float("-inf")) -> int:
@@ -100,10 +101,13 @@ def row(incident: Incident, seed: int, on: Told, off: Told, lasts_s: float) -> R
         tuple(harm),
         extra,
         on.explained,
+        any(word not in WAITING for lines in on.history.values() for _, word, _ in lines),
     )
 
 
 def play(incident: Incident, seed: int, lasts_s: float) -> Row:
+    """The twins."""
+    lasts_s *= incident.lasts
     off = World(incident, seed, rsi_on=False, lasts_s=lasts_s).run()
     on = World(incident, seed, rsi_on=True, lasts_s=lasts_s).run()
     return row(incident, seed, on, off, lasts_s)
@@ -120,6 +124,8 @@ def judge(rows: list[Row]) -> list[str]:
             missed.append(f"{each.incident} (seed {each.seed}): {each.extra} calls repeated")
         if (incident.never_verified or not incident.retries) and each.word == "verified":
             missed.append(f"{each.incident} (seed {each.seed}): {each.fix} was verified")
+        if incident.starts is not None and each.started != incident.starts:
+            missed.append(f"{each.incident} (seed {each.seed}): {'a' if each.started else 'no'} fix was started")
     transient = [each for each in rows if by_name[each.incident].transient]
     healed = sum((each.healed or 0.0) >= HEALED for each in transient)
     if transient and healed < GOAL_HEALED * len(transient):

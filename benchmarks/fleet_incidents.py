@@ -60,6 +60,11 @@ class Incident:
     note: str = ""
     ends_after_s: float | None = None
     never_verified: bool = False
+    from_start: bool = False  # in force while the agents warm up, too
+    lasts: float = 1.0  # times as long as the others: bursts take many of them until anything is known
+    starts: bool | None = None  # whether a fix must, or must not, be started; None: as it comes
+    paused: bool = False  # a person has stopped all applying
+    approved: bool = False  # a person says yes to what is proposed
     knobs: tuple[str, ...] = field(default=("retry", "fallbacks", "reask", "timeout_s"))
 
 
@@ -67,15 +72,18 @@ def _in_burst(since: float, every: float, length: float) -> bool:
     return since % every < length
 
 
-def rate_limit() -> Script:
-    """Bursts of 429 with a Retry-After: 25 s of every 100 s refuse six calls in ten."""
+def rate_limit(share: float, length_s: float) -> Callable[[], Script]:
+    """Bursts of 429 with a Retry-After: so many seconds of every 100 s refuse this share of the calls."""
 
-    def script(asked: Asked) -> Said:
-        if _in_burst(asked.since, 100, 25) and asked.draw() < 0.6:
-            return Said(429, "Rate limit reached for requests per min (RPM)", 0.1, retry_after=2.0)
-        return FINE
+    def make() -> Script:
+        def script(asked: Asked) -> Said:
+            if _in_burst(asked.since, 100, length_s) and asked.draw() < share:
+                return Said(429, "Rate limit reached for requests per min (RPM)", 0.1, retry_after=2.0)
+            return FINE
 
-    return script
+        return script
+
+    return make
 
 
 def storm_503() -> Script:
@@ -186,21 +194,36 @@ def fixed_capacity() -> Script:
     return script
 
 
+def down(*sources: str) -> Callable[[], Script]:
+    """All calls of these sources fail."""
+
+    def make() -> Script:
+        def script(asked: Asked) -> Said:
+            return Said(503, "Service Unavailable", 0.2) if asked.source in sources else FINE
+
+        return script
+
+    return make
+
+
 #: Calls in ten seconds, some four fifths of what the fleet would like.
-CAPACITY = 40
+CAPACITY = 36
+
+SHORT = 1 / 3
 
 _BACKUP = "sources: {shop: {fallbacks: [backup]}}\n"
+_TEN = tuple(f"s{n}" for n in range(10))
 _MANY = ("shop", "desk", "mail", "plan", "code")
 
 INCIDENTS = (
-    Incident("rate-limit bursts", rate_limit, transient=True),
-    Incident("503 storms", storm_503, transient=True),
+    Incident("rate-limit bursts", rate_limit(0.4, 40), transient=True, lasts=2.0),
+    Incident("503 storms", storm_503, transient=True, lasts=2.0),
     Incident("500 errors", server_errors, transient=True),
     Incident("slow answers", slow, transient=True),
     Incident("dying connections", dying, transient=True),
     Incident("malformed output", malformed, transient=True),
-    Incident("model removed, backup declared", model_removed, config=_BACKUP, transient=True),
-    Incident("one bad source of five", one_bad_source, transient=True, sources=_MANY),
+    Incident("model removed, backup declared", model_removed, config=_BACKUP, approved=True, note="stays so: proposed"),
+    Incident("one bad source of five", one_bad_source, transient=True, sources=_MANY, lasts=2.0),
     Incident(
         "quota used up",
         permanent(
@@ -217,7 +240,28 @@ INCIDENTS = (
         ),
         retries=False,
     ),
+    Incident(
+        "bursts beyond the budget",
+        rate_limit(0.6, 25),
+        lasts=2.0,
+        note="the retry budget pays for some of the tries that they take: less may be healed, and no harm done",
+    ),
     Incident("outage that ends by itself", ends_by_itself, ends_after_s=120.0, note="excluded from healed"),
-    Incident("fixed capacity", fixed_capacity, never_verified=True, note="retries only move failures around"),
-    Incident("nothing wrong", lambda: lambda _: FINE, note="no fix at all is expected"),
+    Incident(
+        "fixed capacity",
+        fixed_capacity,
+        never_verified=True,
+        from_start=True,
+        note="retries only move failures around",
+    ),
+    Incident(
+        "stuck 503",
+        permanent(503, "Service Unavailable"),
+        never_verified=True,
+        note="looks transient, and no retry helps: a useless fix",
+    ),
+    Incident("half of ten sources down", down(*_TEN[:5]), sources=_TEN, starts=False, lasts=SHORT, note="storm guard"),
+    Incident("one source of one down", down("shop"), starts=True, never_verified=True, lasts=SHORT),
+    Incident("paused", dying, starts=False, paused=True, lasts=SHORT, note="a person has paused all applying"),
+    Incident("nothing wrong", starts=False, make=lambda: lambda _: FINE, note="no fix at all is expected"),
 )

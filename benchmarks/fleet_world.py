@@ -29,7 +29,9 @@ from rsi.enforce import guard
 from rsi.web.app import create_app
 
 CLIENTS, AGENTS_EACH = 4, 8
-THINK_S = (2.0, 10.0)
+#: Between two tasks of an agent. They are due at their times, whether or not the one before has ended: waiting for a
+#: retry makes nobody ask less, only later.
+GAP_S = (3.0, 11.0)
 #: Healthy work before the incident.
 WARM_S = 120.0
 #: How often the daemon runs a cycle and clients hear of its policy, in virtual seconds.
@@ -55,7 +57,7 @@ class Provider:
 
     def __init__(self, incident: Incident, seed: int, started: float) -> None:
         self._script = incident.make()
-        self._seed, self._begins = seed, started + WARM_S
+        self._seed, self._begins, self._from_start = seed, started + WARM_S, incident.from_start
         self._tries: dict[tuple[str, str], int] = {}
         self.calls = 0
         provider = self
@@ -98,7 +100,7 @@ class Provider:
         self._tries[key] = attempt = self._tries.get(key, 0) + 1
         self.calls += 1
         since = clock.now() - self._begins
-        if since < 0:
+        if since < 0 and not self._from_start:
             return Said()
         return self._script(Asked(*key, attempt, asked["model"], asked["reasked"], since, self._seed))
 
@@ -112,7 +114,7 @@ class Provider:
 
 @dataclass
 class Unit:
-    """One task of one agent: when it began (seconds into the incident, negative before it), whether it failed, its calls."""
+    """One task of one agent: when it was due (seconds into the incident, negative before it), whether it failed, its calls."""
 
     source: str
     began: float
@@ -177,12 +179,13 @@ class Agents:
         return str(said["body"])
 
     def agent(self, name: str, seed: int) -> None:
-        """Think, ask, for ever."""
-        think, number = random.Random(seed), 0
+        """Take each task when it is due, or as soon as the one before has ended, for ever."""
+        gaps, number, due = random.Random(seed), 0, clock.now()
         while True:
-            clock.sleep(think.uniform(*THINK_S))
+            due += gaps.uniform(*GAP_S)
+            clock.sleep(due - clock.now())
             number += 1
-            unit, began, failed = f"{name}-{number}", clock.now() - self._begins, False
+            unit, began, failed = f"{name}-{number}", due - self._begins, False
             try:
                 self._work(unit)
             except Exception:
@@ -253,6 +256,8 @@ class World:
                     (Client(enabled=True, url=url, source=source, client_id=f"c{n}"), source)
                     for n, source in enumerate(self._sources())
                 ]
+                if self.incident.paused:
+                    daemon.pipeline.pause("person:fleet")
                 self._run(ticking, provider, clients, daemon, url)
                 self._explain(url)
                 for client, _ in clients:
@@ -298,6 +303,8 @@ class World:
             seen = self.told.history.setdefault(fix["id"], [])
             if not seen or seen[-1][1:] != line:
                 seen.append((since, *line))
+            if self.incident.approved and fix["state"] == "proposed" and fix["change"]["after"]:
+                daemon.pipeline.approve(fix["id"], "person:fleet")
 
     def _poll(self, client: Client, source: str, url: str) -> None:
         """A poll as the client's own thread makes it, at a virtual time: ten virtual minutes pass within its real wait."""

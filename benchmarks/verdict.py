@@ -1,13 +1,14 @@
 """False verdicts of a useless fix, and how long a real one takes: our trials beside the rules one would think of first.
 
-    python benchmarks/verdict.py            # short: under 30 s, a smoke of every scenario
-    python benchmarks/verdict.py --long     # 1,000 runs a scenario
+    python benchmarks/verdict.py            # short: well under a minute, a smoke of every scenario
+    python benchmarks/verdict.py --long     # 1,000 runs a scenario, guards and `self-improving-loop` 0.1.3 included
     python benchmarks/verdict.py --plan     # units_needed against simulated trials
 
 Everything is looked at after every outcome. A scenario fails (exit 1) where the lower end of the 95 % Wilson interval
 of a false rate is above its limit (in the short form, of an interval that is wide enough for all rates together, and
-the medians are shown but not judged). Anchors: a two-sample z-test at 5 % that is peeked at, a one-sided beta-binomial
-Bayes factor above 20, and ten clean fixed outcomes in a row.
+the medians are shown but not judged). The grid itself fails as too easy where a two-sample z-test at 5 % that is peeked
+at errs in less than 15 % everywhere, or a one-sided beta-binomial Bayes factor above 20 in less than 30 %. Beside them:
+ten clean fixed outcomes in a row, and another package's own rule (`verdict_peer.py`).
 """
 
 from __future__ import annotations
@@ -16,173 +17,31 @@ import argparse
 import random
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from math import erf, lgamma, log, sqrt
-from typing import Any, Literal, Protocol
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import verdict_guards
+import verdict_peer
+import verdict_unsplit
+from verdict_anchors import Arm, BayesFactor, PeekedZ, TenClean, Trial
+from verdict_worlds import WORLDS, World
 
 from rsi.clock import monotonic
-from rsi.stats import TERMINAL, BeforeAfterTrial, ConcurrentTrial, units_needed, wilson
+from rsi.stats import TERMINAL, ConcurrentTrial, units_needed, wilson
 
 VERIFIED_LIMIT, WORSE_LIMIT, EARLY_LIMIT = 0.04, 0.05, 0.04
 EARLY = 50
-SMOKE_Z = 3.1  # some 50 false rates are looked at; with few runs each, one in twenty is above by chance
-Arm = Literal["fixed", "control"]
-Phase = Literal["before", "after"]
-Row = tuple[str, bool, float]  # unit, failed, fraction in force when the unit started
+Z_ERRS, BAYES_ERRS = 0.15, 0.30  # somewhere, or the grid is too easy
+SMOKE_Z = 3.1  # some 100 false rates are looked at; with few runs each, one in twenty is above by chance
+OURS, Z, BAYES = "label bet", "z, peeked", "Bayes factor"
 
-World = Callable[[random.Random, int], Iterator[Row]]
-
-
-class Trial(Protocol):
-    """What every candidate offers."""
-
-    def add(self, arm: Arm, unit: object, failed: bool, fraction: float | None = None) -> str: ...
-
-
-# ---------------------------------------------------------------- anchors
-
-
-class _Counts:
-    def __init__(self, fraction: float = 0.5) -> None:
-        self.k, self.n = [0, 0], [0, 0]
-
-    def add(self, arm: Arm, unit: object, failed: bool, fraction: float | None = None) -> str:
-        a = int(arm == "fixed")
-        self.k[a] += failed
-        self.n[a] += 1
-        return self.word(a, failed) if all(self.n) else "no_data"
-
-    def word(self, a: int, failed: bool) -> str:
-        raise NotImplementedError
-
-
-class PeekedZ(_Counts):
-    """A one-sided two-sample z-test at 5 % after every outcome, from five per arm on."""
-
-    def word(self, a: int, failed: bool) -> str:
-        (k0, k1), (n0, n1) = self.k, self.n
-        p = (k0 + k1) / (n0 + n1)
-        if min(n0, n1) < 5 or p in {0.0, 1.0}:
-            return "undecided"
-        z = (k0 / n0 - k1 / n1) / sqrt(p * (1 - p) * (1 / n0 + 1 / n1))
-        return "verified" if z > 1.645 else "worse" if z < -1.645 else "undecided"
-
-
-def _kt(k: float, n: float) -> float:
-    return lgamma(k + 0.5) + lgamma(n - k + 0.5) - lgamma(n + 1) - 1.1447298858494002
-
-
-class BayesFactor(_Counts):
-    """One-sided beta-binomial Bayes factor above 20 on raw outcome counts."""
-
-    def word(self, a: int, failed: bool) -> str:
-        (k0, k1), (n0, n1) = self.k, self.n
-        b = _kt(k0, n0) + _kt(k1, n1) - _kt(k0 + k1, n0 + n1)
-        if b < 1:
-            return "undecided"
-        p, q = (k0 + 0.5) / (n0 + 1), (k1 + 0.5) / (n1 + 1)
-        lower = 0.5 * (1 + erf((p - q) / sqrt(p * (1 - p) / (n0 + 2) + q * (1 - q) / (n1 + 2)) / sqrt(2)))
-        if b + log(2 * lower + 1e-12) > log(20):
-            return "verified"
-        return "worse" if b + log(2 * (1 - lower) + 1e-12) > log(20) else "undecided"
-
-
-class TenClean(_Counts):
-    """Ten clean fixed outcomes in a row."""
-
-    run = 0
-
-    def word(self, a: int, failed: bool) -> str:
-        self.run = self.run if not a else 0 if failed else self.run + 1
-        return "verified" if self.run >= 10 else "undecided"
-
-
-# ---------------------------------------------------------------- worlds: outcomes drawn before any label
-
-
-def coin(p: float) -> World:
-    """Independent failures at rate p, one outcome a unit."""
-
-    def rows(rng: random.Random, n: int) -> Iterator[Row]:
-        for i in range(n):
-            yield f"u{i}", rng.random() < p, 0.5
-
-    return rows
-
-
-def bursts(p: float, length: float) -> World:
-    """A shared hidden bad state of this mean length: 90 % fail in it, 2 % outside; p in the mean."""
-    share = (p - 0.02) / 0.88
-
-    def rows(rng: random.Random, n: int) -> Iterator[Row]:
-        bad = rng.random() < share
-        for i in range(n):
-            yield f"u{i}", rng.random() < (0.9 if bad else 0.02), 0.5
-            bad = rng.random() >= 1 / length if bad else rng.random() < share / (1 - share) / length
-
-    return rows
-
-
-def rates(rate: Callable[[float], float], fraction: Callable[[float], float] = lambda _: 0.5) -> World:
-    """A rate, and a fraction, that move with the share of the run that is over."""
-
-    def rows(rng: random.Random, n: int) -> Iterator[Row]:
-        for i in range(n):
-            yield f"u{i}", rng.random() < rate(i / n), fraction(i / n)
-
-    return rows
-
-
-def sessions(p: float, mean: float, spread: float, heavy: bool = False) -> World:
-    """Units of several outcomes, eight open at a time, each with its own rate around p; `heavy`: Pareto lengths."""
-
-    def new(rng: random.Random, i: int) -> list[Any]:
-        length = rng.paretovariate(1.2) if heavy else rng.expovariate(1 / mean)
-        own = rng.betavariate(p / spread, (1 - p) / spread)
-        return [f"s{i}", max(1, min(200, round(length))), own]
-
-    def rows(rng: random.Random, n: int) -> Iterator[Row]:
-        count, open_ = 8, [new(rng, i) for i in range(8)]
-        for _ in range(n):
-            slot = rng.randrange(8)
-            unit = open_[slot]
-            yield unit[0], rng.random() < unit[2], 0.5
-            unit[1] -= 1
-            if unit[1] <= 0:
-                open_[slot] = new(rng, count)
-                count += 1
-
-    return rows
-
-
-def tenth(rows_of: World) -> World:
-    """The same world at a 10 % canary."""
-    return lambda rng, n: ((unit, failed, 0.1) for unit, failed, _ in rows_of(rng, n))
-
-
-WORLDS = {
-    "independent .02": coin(0.02),
-    "independent .2": coin(0.2),
-    "independent .6": coin(0.6),
-    "shared bursts 1.2": bursts(0.2, 1.2),
-    "shared bursts 3": bursts(0.2, 3),
-    "shared bursts 12": bursts(0.2, 12),
-    "outage ends": rates(lambda t: 0.6 if t < 0.15 else 0.05),
-    "outage begins": rates(lambda t: 0.05 if t < 0.15 else 0.5),
-    "drift .5 to .02": rates(lambda t: 0.5 - 0.48 * t),
-    "day and night": rates(lambda t: 0.4 if int(t * 10) % 2 else 0.05),
-    "sessions of 4": sessions(0.3, 4, 0.5),
-    "sessions of 20": sessions(0.3, 20, 1.0),
-    "sessions, heavy tail": sessions(0.3, 1, 0.8, heavy=True),
-    "10 % canary": tenth(coin(0.2)),
-    "10 % canary, bursts 12": tenth(bursts(0.2, 12)),
-    "ramp .1 to .5 to .9": rates(lambda t: 0.6 * (1 - t), lambda t: 0.1 if t < 0.2 else 0.5 if t < 0.5 else 0.9),
-}
 RULES: dict[str, Callable[[], Trial]] = {
-    "label bet": ConcurrentTrial,
-    "z, peeked": PeekedZ,
-    "Bayes factor": BayesFactor,
+    OURS: ConcurrentTrial,
+    Z: PeekedZ,
+    BAYES: BayesFactor,
     "ten clean": TenClean,
 }
 
@@ -208,32 +67,78 @@ def exceeds(k: int, n: int, limit: float) -> bool:
     return wilson(k, n, 1.96 if n >= 1000 else SMOKE_Z)[0] > limit
 
 
-def print_false(runs: int, horizon: int) -> bool:
+@dataclass(frozen=True)
+class Tally:
+    """What one rule said of a useless fix, in so many runs."""
+
+    runs: int
+    verified: int
+    worse: int
+    early: int = 0
+
+    def line(self) -> str:
+        """Two percentages."""
+        return f"{100 * self.verified / self.runs:>11.1f} /{100 * self.worse / self.runs:5.1f}"
+
+
+def tally(make: Callable[[], Trial], name: str, runs: int, horizon: int) -> Tally:
+    """One rule in one world."""
+    said = [false_verdict(make, WORLDS[name], f"{name} {seed}", horizon) for seed in range(runs)]
+    count = Counter(word for word, _ in said)
+    early = sum(word == "worse" and n <= EARLY for word, n in said)
+    return Tally(runs, count["verified"], count["worse"], early)
+
+
+def broken(ours: Tally) -> bool:
+    """Whether a limit does not hold."""
+    return (
+        exceeds(ours.verified, ours.runs, VERIFIED_LIMIT)
+        or exceeds(ours.worse, ours.runs, WORSE_LIMIT)
+        or exceeds(ours.early, ours.runs, EARLY_LIMIT)
+    )
+
+
+def too_easy(worst: dict[str, float]) -> str | None:
+    """Why this grid shows nothing: it does not catch the rules that are known to be wrong."""
+    easy = [
+        f"{rule} errs in {worst[rule]:.1%} at most, {least:.0%} are needed"
+        for rule, least in ((Z, Z_ERRS), (BAYES, BAYES_ERRS))
+        if worst[rule] < least
+    ]
+    return "; ".join(easy) or None
+
+
+def print_false(runs: int, horizon: int, *, peer: bool) -> bool:
     """The table of useless fixes; True if all of ours hold and the grid is hard enough for the anchors to fail."""
+    beside = peer_tallies() if peer else None
     print(f"\nA useless fix, {runs} runs of {horizon} outcomes each: false verified / false worse, %  (limits 4 / 5)")
-    print(f"{'':26}" + "".join(f"{name:>18}" for name in RULES) + f"{'worse by ' + str(EARLY):>14}")
-    held, worst = True, Counter[str]()
-    for name, rows_of in WORLDS.items():
-        line, early = f"{name:26}", 0
-        for rule, make in RULES.items():
-            said = [false_verdict(make, rows_of, f"{name} {seed}", horizon) for seed in range(runs)]
-            count = Counter(word for word, _ in said)
-            good, bad = count["verified"], count["worse"]
-            worst[rule] = max(worst[rule], good)
-            line += f"{100 * good / runs:>11.1f} /{100 * bad / runs:5.1f}"
-            if rule == "label bet":
-                early = sum(word == "worse" and n <= EARLY for word, n in said)
-                broke = exceeds(good, runs, VERIFIED_LIMIT) or exceeds(bad, runs, WORSE_LIMIT)
-                broke = broke or exceeds(early, runs, EARLY_LIMIT)
-                held &= not broke
-        print(line + f"{100 * early / runs:>13.1f}" + ("  ABOVE THE LIMIT" if broke else ""))
-    hard = worst["z, peeked"] >= 0.15 * runs and worst["Bayes factor"] >= 0.30 * runs
-    print("worst false verified:      " + "".join(f"{100 * worst[rule] / runs:>11.1f}       " for rule in RULES))
-    print(f"grid hard enough (z ≥ 15 %, Bayes factor ≥ 30 % somewhere): {'yes' if hard else 'NO'}")
-    return held and hard
+    names = [*RULES, *([f"{verdict_peer.NAME} *"] if beside else [])]
+    print(f"{'':26}{'worse by ' + str(EARLY):>11}" + "".join(f"{name:>18}" for name in names))
+    held, worst = True, dict.fromkeys(names, 0.0)
+    for name in WORLDS:
+        found = {rule: tally(make, name, runs, horizon) for rule, make in RULES.items()}
+        ours = found[OURS]
+        shown = [*found.values(), *([beside[name]] if beside else [])]
+        worst = {rule: max(worst[rule], one.verified / one.runs) for rule, one in zip(names, shown, strict=True)}
+        line = f"{name:26}{100 * ours.early / runs:>11.1f}" + "".join(one.line() for one in shown)
+        print(line + ("  ABOVE THE LIMIT" if broken(ours) else ""), flush=True)
+        held &= not broken(ours)
+    print(f"{'worst false verified':37}" + "".join(f"{100 * worst[rule]:>11.1f}       " for rule in names))
+    if peer:
+        said = f"{verdict_peer.RUNS} runs of {verdict_peer.ROWS} outcomes: kept after its own window / taken back"
+        print(f"* {verdict_peer.PACKAGE}: {said if beside else 'not there, the registry did not give it'}")
+    easy = too_easy(worst)
+    print(f"THE GRID IS TOO EASY: {easy}" if easy else "grid hard enough (z-test and Bayes factor err as they should)")
+    return held and easy is None
 
 
-# ---------------------------------------------------------------- power
+def peer_tallies() -> dict[str, Tally] | None:
+    """The other package's column; None: it could not be had."""
+    said = verdict_peer.words(list(WORLDS))
+    if said is None:
+        return None
+    counts = {name: Counter(words) for name, words in said.items()}
+    return {name: Tally(len(said[name]), one["verified"], one["worse"]) for name, one in counts.items()}
 
 
 @dataclass(frozen=True)
@@ -306,56 +211,6 @@ def print_power(runs: int, horizon: int) -> bool:
     return held
 
 
-# ---------------------------------------------------------------- a change that cannot be split
-
-Pair = tuple[float, float]
-
-
-def run_unsplit(seed: int, before: Pair, after: Pair, traffic: float, burst: float | None) -> tuple[str, int]:
-    """200 outcomes of each source before, up to 400 after; rates are (treated, untouched), bursts shared."""
-    rng, trial, bad = random.Random(seed), BeforeAfterTrial(), False
-    for n in range(600):
-        phase: Phase = "before" if n < 200 else "after"
-        pair = before if n < 200 else after
-        scale = 1.0
-        if burst:
-            bad = rng.random() >= 1 / burst if bad else rng.random() < 0.257 / burst
-            scale = 4.5 if bad else 0.1
-        if phase == "before" or rng.random() < traffic:
-            trial.add("untouched", phase, f"u{n}", rng.random() < pair[1] * scale)
-        word = trial.add("treated", phase, f"t{n}", rng.random() < pair[0] * scale)
-        if word in TERMINAL:
-            return word, n - 199
-    return trial.verdict, 400
-
-
-def print_unsplit(runs: int) -> bool:
-    """Useless and real changes against untouched sources."""
-    print(f"\nA change that cannot be split, {runs} runs: verified / worse, %, and median treated outcomes after it")
-    held = True
-    for name, before, after, traffic, burst, useless in (
-        ("useless, .2", (0.2, 0.2), (0.2, 0.2), 1.0, None, True),
-        ("useless, outage ends", (0.4, 0.4), (0.1, 0.1), 1.0, None, True),
-        ("useless, outage begins", (0.1, 0.1), (0.4, 0.4), 1.0, None, True),
-        ("useless, shared bursts 12", (0.2, 0.2), (0.2, 0.2), 1.0, 12.0, True),
-        ("useless, traffic to 30 %", (0.2, 0.2), (0.2, 0.2), 0.3, None, True),
-        (".3 to .03", (0.3, 0.3), (0.03, 0.3), 1.0, None, False),
-        (".2 to .02", (0.2, 0.2), (0.02, 0.2), 1.0, None, False),
-        (".2 to .02, bursts 12", (0.2, 0.2), (0.02, 0.2), 1.0, 12.0, False),
-        (".1 to .5", (0.1, 0.1), (0.5, 0.1), 1.0, None, False),
-    ):
-        said = [run_unsplit(seed, before, after, traffic, burst) for seed in range(runs)]
-        count = Counter(word for word, _ in said)
-        line = f"{name:26}{100 * count['verified'] / runs:8.1f} /{100 * count['worse'] / runs:5.1f}"
-        if useless:
-            over = exceeds(count["verified"], runs, VERIFIED_LIMIT) or exceeds(count["worse"], runs, WORSE_LIMIT)
-            held &= not over
-            print(line + ("  ABOVE THE LIMIT" if over else ""))
-        else:
-            print(line + f"{quantile([n for _, n in said], 0.5):9.0f}")
-    return held
-
-
 def print_plan(runs: int) -> bool:
     """The planner against simulated trials."""
     print(f"\nunits_needed against {runs} trials each (units of both arms)")
@@ -376,6 +231,11 @@ def print_plan(runs: int) -> bool:
     return held
 
 
+def unsplit_broken(runs: int) -> Callable[[int, int], bool]:
+    """What counts as too many false verdicts of these."""
+    return lambda verified, worse: exceeds(verified, runs, VERIFIED_LIMIT) or exceeds(worse, runs, WORSE_LIMIT)
+
+
 def main() -> int:
     """Print the tables; 0 if every limit holds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -387,8 +247,13 @@ def main() -> int:
     if options.plan:
         held = print_plan(400)
     else:
-        runs, horizon = (1000, 400) if options.long else (40, 250)
-        tables = (print_false(runs, horizon), print_power(max(runs, 120), 1200), print_unsplit(runs))
+        runs, horizon = (1000, 400) if options.long else (30, 250)
+        tables = (
+            print_false(runs, horizon, peer=options.long),
+            print_power(max(runs, 60), 1200),
+            verdict_unsplit.table(runs, unsplit_broken(runs)),
+            verdict_guards.table(runs),
+        )
         held = all(tables)
     print(f"\n{'every limit holds' if held else 'A LIMIT DOES NOT HOLD'}; {monotonic() - started:.0f} s")
     return 0 if held else 1

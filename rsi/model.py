@@ -28,6 +28,8 @@ KNOBS: Final[tuple[str, ...]] = (
 
 #: Knobs that can be given to one unit and withheld from another, so that a canary can be randomised (design, 8).
 SPLITTABLE_KNOBS: Final = frozenset({"retry", "timeout_s", "fallbacks", "reask", "max_output_tokens", "lessons"})
+#: Knobs that hold for a whole process: their canary's unit is the client process, its arm drawn by the client's id.
+PROCESS_KNOBS: Final = frozenset({"max_concurrency"})
 
 Kind: TypeAlias = Literal["task", "step", "tool", "llm"]
 Status: TypeAlias = Literal["ok", "failed", "paused", "cancelled", "started"]
@@ -311,6 +313,17 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, rename={"with_it": "with"
     replay: Replay | None = None
 
 
+class Regression(msgspec.Struct, frozen=True, kw_only=True):
+    """The scope of a verified fix fails significantly more than when it was verified (docs/verdicts.md).
+
+    `not_the_fix`: what has no fix fails as well. `asked`: the holdout will tell. `suspected`: nobody can tell any more.
+    """
+
+    kind: Literal["not_the_fix", "asked", "suspected"]
+    why: str
+    since: str  # ISO 8601: when it was first said
+
+
 class Fix(msgspec.Struct, frozen=True, kw_only=True):
     """A change with its reason, its evidence and its verdict (contract §4, Fix)."""
 
@@ -328,7 +341,11 @@ class Fix(msgspec.Struct, frozen=True, kw_only=True):
     evidence: dict[str, Any] = {}
     verdict: Verdict | None = None
     cost: Cost | None = None  # None: it was never tried
-    rails: list[str] = []  # why it is not applied, one sentence per rail that said no
+    regression: Regression | None = None  # of a verified fix whose scope fails again
+    rails: list[str] = []  # why it is not applied, one sentence per rail that said no …
+    refused_by: list[str] = []  # … and the names of these rails, in the same order
+    diff: str = ""  # what it changes: values of knobs, or a unified diff of a file (which may quote what stands there)
+    file: str = ""  # of a change to a file: what became of it, in a sentence
     journal: list[dict[str, Any]] = []
     created_at: str
     updated_at: str

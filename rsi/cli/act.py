@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import zip_longest
 from typing import Any
 from urllib.parse import quote
 
@@ -37,9 +38,15 @@ def _say(place: Place, done: Any, *, as_json: bool) -> None:
     if as_json:
         print_json(done)
     elif not place.quiet:
-        click.echo(f"{done.get('id', '')} {done.get('state', '')}".strip())
-        for rail in done.get("rails", ()):
-            click.echo(f"  waits: {harmless(rail)}")
+        _say_fix(done)
+
+
+def _say_fix(done: dict[str, Any]) -> None:
+    click.echo(f"{done.get('id', '')} {done.get('state', '')}".strip())
+    for name, rail in zip_longest(done.get("refused_by", ()), done.get("rails", ()), fillvalue=""):
+        click.echo(f"  waits ({name}): {harmless(rail)}" if name else f"  waits: {harmless(rail)}")
+    if done.get("file"):
+        click.echo(f"  {harmless(done['file'])}")
 
 
 @click.command()
@@ -78,7 +85,9 @@ def reject(place: Place, fix_id: str, as_json: bool) -> None:
 @as_json
 @place
 def rollback(place: Place, fix_id: str | None, everything: bool, as_json: bool) -> None:
-    """Take a fix back: the agents' next call no longer sees it.
+    """Take a fix back: the agents' next call no longer sees it, and a file it edited is as it was, byte for byte.
+
+    What somebody wrote over it since stays, and is said.
 
     \b
     Example:
@@ -93,6 +102,9 @@ def rollback(place: Place, fix_id: str | None, everything: bool, as_json: bool) 
             print_json(done)
         elif not place.quiet:
             click.echo(f"{len(done['fixes'])} fixes rolled back")
+            for one in done["fixes"]:
+                if one.get("file"):
+                    click.echo(f"  {one['id']}: {harmless(one['file'])}")
         return
     _say(place, _do(place, _at("fixes", fix_id, "rollback"), {}, lambda p: p.rollback(fix_id, WHO)), as_json=as_json)
 

@@ -16,7 +16,7 @@ import rsi
 from rsi import clock
 from rsi.cli.options import Place, as_json, place, print_json, styled
 from rsi.cli.remote import running
-from rsi.cli.show import left_behind
+from rsi.cli.show import left_behind, reading
 from rsi.errors import ConflictError, RSIError
 
 MIN_PYTHON: Final = (3, 11)
@@ -34,7 +34,8 @@ def doctor(place: Place, as_json: bool) -> None:
     Example:
       rsi doctor
     """
-    checks = [_python(), _model(), _config(place), _rules(place), _home(place), _daemon(place), _adapters()]
+    checks = [_python(), _model(), _config(place), _rules(place), _home(place), _journal(place)]
+    checks += [_daemon(place), _adapters()]
     if as_json:
         print_json({"version": rsi.__version__, "checks": checks})
     else:
@@ -102,6 +103,23 @@ def _home(place: Place) -> dict[str, Any]:
     free_mb = shutil.disk_usage(state).free // 2**20
     says = f"{state} mode {mode:o}{'' if writable else ', not writable'}, {free_mb} MiB free"
     return _check("home", writable and not mode & 0o077 and free_mb >= LOW_DISK_MB, says)
+
+
+def _journal(place: Place) -> dict[str, Any]:
+    """Whether the chain of what was done holds: nobody changed or took out an entry by other means."""
+    from rsi.store import journal
+
+    try:
+        with reading(place) as conn:
+            if conn is None:
+                return _check("journal", True, "nothing written yet")
+            broken, newest = journal.verify(conn), journal.tail(conn, 1)
+    except RSIError as error:
+        return _check("journal", False, str(error))
+    if broken is not None:
+        says = f"entry {broken} is not as it was written, or gone: somebody changed the database"
+        return _check("journal", False, f"{says}; what `rsi fix` says of older steps holds up to there")
+    return _check("journal", True, f"{newest[0].seq if newest else 0} entries, the chain holds")
 
 
 def _daemon(place: Place) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import Any, Final
 
 import click
@@ -297,18 +298,33 @@ def _print_fix(found: Fix) -> None:
     click.echo(styled(f"{found.id}  {harmless(found.title)}", bold=True))
     for name in ("state", "issue", "rule", "category", "source", "task", "knob", "safe"):
         click.echo(f"  {name:10} {harmless(getattr(found, name))}")
-    click.echo(f"  {'change':10} {found.change.target}: {_plain(found.change.before)} → {_plain(found.change.after)}")
+    before = {key: old for key, old in found.change.before.items() if not key.startswith("@")}
+    click.echo(f"  {'change':10} {found.change.target}: {_plain(before)} → {_plain(found.change.after)}")
     evidence = {name: value for name, value in found.evidence.items() if name != "check"}
     click.echo(f"  {'evidence':10} {_plain(evidence)}")
     _print_check(found)
-    for rail in found.rails:
-        click.echo(styled(f"  not applied: {harmless(rail)}", fg="yellow"))
+    _print_diff(found)
+    for name, rail in zip_longest(found.refused_by, found.rails, fillvalue=""):
+        told = f"  not applied ({name}): {harmless(rail)}" if name else f"  not applied: {harmless(rail)}"
+        click.echo(styled(told, fg="yellow"))
+    if found.file:
+        click.echo(f"  {'file':10} {harmless(found.file)}")
     if found.verdict is not None:
         _print_verdict(found)
+    if found.regression is not None:
+        said = found.regression
+        click.echo(styled(f"  regression {said.kind}, since {said.since}: {harmless(said.why)}", fg="yellow"))
     if found.cost is not None:
         _print_cost(found.cost)
     for entry in found.journal:
         click.echo(f"  {entry.get('at')}  {entry.get('who')}  {entry.get('what')}")
+
+
+def _print_diff(found: Fix) -> None:
+    """Of a file; of the policy the line above says it all."""
+    if not found.change.target.startswith(("policy:", "advice:")):
+        for line in found.diff.splitlines():
+            click.echo(f"    | {harmless(line)}")
 
 
 def _print_check(found: Fix) -> None:
@@ -342,9 +358,9 @@ def _print_cost(cost: Cost) -> None:
         "tokens": (cost.extra_tokens, cost.extra_tokens_95),
         "s": (cost.extra_s, cost.extra_s_95),
     }
-    extra = ", ".join(f"{amount:+g} {unit} {_within(span)}" for unit, (amount, span) in spent.items()
+    extra = ", ".join(f"{amount + 0.0:+g} {unit} {_within(span)}" for unit, (amount, span) in spent.items()
                       if amount is not None)  # fmt: skip
-    avoided = f"{cost.failures_avoided:g} failures avoided {_within(cost.failures_avoided_95)}"
+    avoided = f"{cost.failures_avoided + 0.0:g} failures avoided {_within(cost.failures_avoided_95)}"
     click.echo(f"  {'cost':10} {extra} for {avoided} in {cost.tasks} tasks")
     if cost.method:
         click.echo(f"  {'':10} {cost.method}")

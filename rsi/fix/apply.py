@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 from sqlalchemy import Connection
@@ -10,24 +11,26 @@ from sqlalchemy import Connection
 from rsi import change
 from rsi.config import Config
 from rsi.errors import ConflictError
-from rsi.fix import checked, states
-from rsi.model import Check, FixState, Verdict
+from rsi.fix import checked, edit, states
+from rsi.fix.rail import Rail, refusal
+from rsi.model import Change, Check, FixState, Verdict
 from rsi.store import fixes, journal, trials
 from rsi.store.fixes import FixRow, NewFix
 from rsi.store.trials import Before
 
+Undecided: TypeAlias = Literal["keep", "remove"]
 DAY_S: Final = 86_400.0
 VERDICT: Final = "verdict"
 DAEMON: Final = "daemon"
-ADVICE: Final = "a person has to do this: rsi has no change for it"
+ADVICE_RAIL: Final = Rail("advice", "a person has to do this: rsi has no change for it")
 
 
 def propose(conn: Connection, new: NewFix, now: float) -> FixRow:
     """A new fix that nobody has applied yet."""
     row = fixes.add(conn, new, now)
     if change.is_advice(row.change):
-        row = fixes.change_to(conn, row.id, now, rails=[ADVICE])
-    detail = {"issue": f"i{row.issue}", "knob": row.knob, "diff": change.diff(row.change)}
+        row = fixes.change_to(conn, row.id, now, **refusal(row, [ADVICE_RAIL]))
+    detail = {"issue": f"i{row.issue}", "knob": row.knob, "target": row.change.target, "diff": edit.told(row)}
     journal.append(conn, f"rule:{row.rule}", "fix.proposed", row.ref, detail)
     return row
 
@@ -44,15 +47,22 @@ def keep_check(conn: Connection, fix: FixRow, check: Check, now: float) -> FixRo
     return row
 
 
-def break_off(conn: Connection, fix: FixRow, rails: list[str], now: float) -> FixRow:
+def break_off(conn: Connection, fix: FixRow, rails: Sequence[Rail], now: float) -> FixRow:
     """Back from the check to where it came from: something else speaks against it, or it could not be run."""
     after: FixState = "approved" if approval(fix) else "proposed"
-    return _move(conn, fix, after, DAEMON, now, rails=rails)
+    return _move(conn, fix, after, DAEMON, now, **refusal(fix, rails))
 
 
 def fail(conn: Connection, fix: FixRow, check: Check, now: float) -> FixRow:
     """The check says that it breaks what worked: it is over, whoever wanted it."""
-    return _move(conn, fix, "failed", DAEMON, now, rails=[f"it broke what worked: {checked.sentence(check)}"])
+    return _move(
+        conn,
+        fix,
+        "failed",
+        DAEMON,
+        now,
+        **refusal(fix, [Rail("check", f"it broke what worked: {checked.sentence(check)}")]),
+    )
 
 
 def start(conn: Connection, fix: FixRow, config: Config, before: Before, now: float) -> FixRow:
@@ -67,7 +77,7 @@ def start(conn: Connection, fix: FixRow, config: Config, before: Before, now: fl
         "canary",
         who,
         now,
-        detail={"stage": trial.stage, "fraction": trial.fraction, "salt": trial.salt, "diff": change.diff(fix.change)},
+        detail={"stage": trial.stage, "fraction": trial.fraction, "salt": trial.salt, "diff": edit.told(fix)},
         rails=[],
         applied=now,
         deadline=now + config.verify.max_days * DAY_S,
@@ -89,16 +99,83 @@ def keep_now(conn: Connection, fix: FixRow, now: float) -> FixRow:
         "kept_unverified",
         _decider(fix),
         now,
-        detail={"diff": change.diff(fix.change)},
+        detail={"diff": edit.told(fix)},
         rails=[],
         applied=now,
     )
 
 
-def act(conn: Connection, fix: FixRow, verdict: Verdict, config: Config, now: float) -> FixRow:
-    """What the table of states makes of a verdict on a canary; the same fix where it says: go on watching."""
+def renew(conn: Connection, fix: FixRow, change_: Change, evidence: dict[str, Any], now: float) -> FixRow:
+    """The same values for a file that has changed since; what it said before is journaled where that has moved."""
+    moved = edit.decided(fix.change) != edit.decided(change_)
+    row = fixes.change_to(conn, fix.id, now, change=change_, evidence=evidence)
+    if moved:
+        journal.append(conn, DAEMON, "fix.renewed", fix.ref, {"diff": edit.told(row)})
+    return row
+
+
+def begin_edit(conn: Connection, fix: FixRow, was: Before, now: float) -> FixRow:
+    """The gate let it through: it is to be written into its file, once this is in the store."""
+    who = _decider(fix)
+    evidence = {**edit.with_edit(fix, step="due", says=""), "before": msgspec.to_builtins(was)}
+    if fix.state != "checking":
+        fix = _move(conn, fix, "checking", who, now, rails=[])
+    journal.append(conn, who, "fix.writing", fix.ref, {"target": fix.change.target, "diff": edit.told(fix)})
+    return fixes.change_to(conn, fix.id, now, evidence=evidence)
+
+
+def edited(conn: Connection, fix: FixRow, config: Config, says: str, now: float, *, settled: bool = False) -> FixRow:
+    """It is in its file: tried as a whole until `verify.max_days`, or kept where a person said `--now`.
+
+    Args:
+        conn: in a writing transaction.
+        fix: one that was due.
+        config: how long it is tried.
+        says: what became of the file.
+        now: epoch seconds.
+        settled: another process wrote it, and ended before it could say so.
+    """
+    said = approval(fix)
+    after: FixState = "kept_unverified" if said is not None and said["now"] else "canary"
+    deadline = None if after == "kept_unverified" else now + config.verify.max_days * DAY_S
+    detail = {"diff": edit.told(fix), "file": says, **({"settled": True} if settled else {})}
+    evidence = edit.with_edit(fix, step="stands", says=says)
+    moved = _move(
+        conn, fix, after, _decider(fix), now, detail=detail,
+        evidence=evidence, rails=[], applied=now, deadline=deadline,
+    )  # fmt: skip
+    if after in fixes.STANDING:
+        _supersede_older(conn, moved, now)
+    return moved
+
+
+def not_edited(conn: Connection, fix: FixRow, says: str, now: float) -> FixRow:
+    """The file refused it, or it was not written when the daemon ended: it waits again."""
+    fix = fixes.change_to(
+        conn, fix.id, now, evidence=edit.with_edit(fix, step="planned", says=says, tries=edit.of(fix).tries + 1)
+    )
+    journal.append(conn, DAEMON, "fix.not_written", fix.ref, {"why": says})
+    return break_off(conn, fix, [Rail("file", says)] if says else [], now)
+
+
+def taken_out(conn: Connection, fix: FixRow, how: str, says: str, now: float) -> FixRow:
+    """It is not in its file any more, or what a person wrote over it stays (`how="left"`)."""
+    found = edit.of(fix)
+    step = "left" if how == "left" else "reverted"
+    evidence = edit.with_edit(fix, step=step, says=says, tries=found.tries + 1)
+    journal.append(conn, DAEMON, "fix.left" if how == "left" else "fix.reverted", fix.ref, {"how": how, "file": says})
+    return fixes.change_to(conn, fix.id, now, evidence=evidence)
+
+
+def act(  # noqa: PLR0917 - the order in which everything of this kind takes them
+    conn: Connection, fix: FixRow, verdict: Verdict, config: Config, now: float, undecided: Undecided | None = None
+) -> FixRow:
+    """What the table of states makes of a verdict on a canary; the same fix where it says: go on watching.
+
+    `undecided` is what becomes of one that is so at its deadline; by default as `fix.undecided` says.
+    """
     passed = fix.deadline is not None and now >= fix.deadline
-    after = states.after_verdict(verdict.outcome, deadline_passed=passed, undecided=config.fix.undecided)
+    after = states.after_verdict(verdict.outcome, deadline_passed=passed, undecided=undecided or config.fix.undecided)
     if after is None:
         return fix
     detail = {
@@ -110,7 +187,7 @@ def act(conn: Connection, fix: FixRow, verdict: Verdict, config: Config, now: fl
         "deadline_passed": passed,
     }
     moved = _move(conn, fix, after, VERDICT, now, detail=detail)
-    if after == "verified" and config.verify.holdout > 0:
+    if after == "verified" and config.verify.holdout > 0 and not edit.is_file(fix):  # a file has no part to hold out
         hold(conn, moved, 1.0 - config.verify.holdout, now)
     else:
         trials.close(conn, fix.id)
@@ -140,7 +217,8 @@ def roll_back(conn: Connection, fix: FixRow, who: str, now: float, detail: dict[
         ConflictError: it is neither.
     """
     if fix.state != "checking" and fix.state not in fixes.APPLIED:
-        raise ConflictError(f"{fix.ref} is {fix.state}: there is nothing to roll back")
+        said = edit.of(fix).says if edit.is_file(fix) else ""
+        raise ConflictError(f"{fix.ref} is {fix.state}: there is nothing to roll back" + (f" ({said})" if said else ""))
     moved = _move(conn, fix, "rolled_back", who, now, detail=detail)
     trials.close(conn, fix.id)
     return moved
@@ -166,7 +244,8 @@ def approve(conn: Connection, fix: FixRow, who: str, now: float, *, at_once: boo
         raise ConflictError(f"{fix.ref} is not applied, not even with --now: it broke what worked: {found.why}")
     if change.is_advice(fix.change):
         raise ConflictError(f"{fix.ref} is advice: do what it suggests, then `rsi reject {fix.ref}` to close it")
-    evidence = {**fix.evidence, "approved": {"by": who, "now": at_once}}
+    asked = {"change": edit.decided(fix.change)} if edit.is_file(fix) else {}
+    evidence = {**fix.evidence, "approved": {"by": who, "now": at_once, **asked}}
     if found is not None and found.outcome not in checked.OPEN_DOOR:
         del evidence[checked.EVIDENCE]  # what could not be had before is tried again for who approves
     if fix.state == "approved":
@@ -182,6 +261,12 @@ def supersede(conn: Connection, fix: FixRow, by: str, now: float) -> FixRow:
     moved = _move(conn, fix, "superseded", DAEMON, now, detail={"by": by})
     trials.close(conn, fix.id)
     return moved
+
+
+def replan(conn: Connection, fix: FixRow, by: str, now: float) -> FixRow:
+    """Its rule, its way to turn the knob or its file is another by now. It was never applied: it may come again."""
+    moved = supersede(conn, fix, by, now)
+    return fixes.change_to(conn, moved.id, now, dedupe=f"{fix.dedupe}#{fix.ref}")
 
 
 def approval(fix: FixRow) -> dict[str, Any] | None:
@@ -213,8 +298,14 @@ def _decider(fix: FixRow) -> str:
 
 def _supersede_older(conn: Connection, fix: FixRow, now: float) -> None:
     for other in fixes.in_states(conn, fixes.STANDING):
-        if other.id != fix.id and (other.source, other.task, other.knob) == (fix.source, fix.task, fix.knob):
+        same = (other.source, other.task, other.knob) == (fix.source, fix.task, fix.knob)
+        if other.id != fix.id and ((same and not _lessons(fix, other)) or edit.meets(other.change, fix.change)):
             supersede(conn, other, fix.ref, now)
+
+
+def _lessons(a: FixRow, b: FixRow) -> bool:
+    """Lessons of a file stand side by side."""
+    return edit.is_file(a) and edit.is_file(b) and a.knob == b.knob == "lessons"
 
 
 def _move(

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from rsi.fix import edit
 from rsi.store.fixes import FixRow
 
 SHORT: Final = 16
@@ -14,9 +15,13 @@ SHORT: Final = 16
 
 
 def digest(fix: FixRow) -> str:
-    """64 hex digits over the fix's id and its change: target, before, after and bounds."""
+    """64 hex digits over the fix's id and its change: target, before, after and bounds.
+
+    Of a file the keys' old values count, not its hash: a comment that somebody wrote elsewhere voids no decision.
+    """
     change = fix.change
-    said = [fix.ref, change.target, change.before, change.after, change.bounds]
+    before = edit.decided(change)["before"]
+    said = [fix.ref, change.target, before, change.after, change.bounds]
     return hashlib.sha256(msgspec.json.encode(said, order="deterministic")).hexdigest()
 
 

@@ -5,6 +5,7 @@ Pure: what the rails look at is gathered once per cycle in `Surroundings`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -13,11 +14,25 @@ import msgspec
 from rsi import change, clock
 from rsi.config import Config
 from rsi.errors import InvalidInputError
-from rsi.fix import apply, checked, records
-from rsi.model import SPLITTABLE_KNOBS
+from rsi.fix import apply, checked, edit, records
+from rsi.fix.evidence import LOOPS, PROCESSES
+from rsi.fix.layers import LAYERS
+from rsi.fix.rail import Rail
+from rsi.fix.ways import REFUSED
+from rsi.model import PROCESS_KNOBS, SPLITTABLE_KNOBS
+from rsi.stats import NEVER
 from rsi.store.fixes import FixRow, Record
 
 ANY: Final = "*"
+SETTLE_S: Final = 60.0
+"""A file is edited by itself only so long after the proposal: a client polls every 30 s, and may enforce the knob."""
+_MORE: Final = frozenset({"retry", "timeout_s", "max_output_tokens", "max_concurrency"})
+"""Knobs that let a run have more of something."""
+
+
+def no_files(_fix: FixRow) -> Sequence[Rail]:
+    """What files say where nobody looked."""
+    return ()
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +42,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     `records` how each rule's fixes ended; `experiments` those whose trial is open, canary or holdout;
     `scope(source, task)` the values that every unit there has now. `cooling` are fixes that ended badly a short while
     ago, `checking` is the one that is being checked, and `isolation` says why no check can be run (`None`: it can).
+    `files(fix)` is what the file of a fix says against it, `untouched(fix)` how many known sources it does not touch.
     """
 
     config: Config
@@ -43,21 +59,14 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     cooling: Sequence[FixRow] = ()
     checking: FixRow | None = None
     isolation: str | None = None
-
-
-class Rail(msgspec.Struct, frozen=True):
-    """One refusal. `yields` means that a person's approval goes over it; `at_once` that `--now` does too."""
-
-    name: str
-    sentence: str
-    yields: bool = False
-    at_once: bool = False
+    files: Callable[[FixRow], Sequence[Rail]] = no_files
+    untouched: Callable[[FixRow], int] = lambda _: 0
 
 
 def rails(fix: FixRow, around: Surroundings) -> list[Rail]:
     """Every rail that says no to starting this fix now; none: start it."""
     if change.is_advice(fix.change):
-        return [Rail("advice", apply.ADVICE)]
+        return [apply.ADVICE_RAIL]
     said = apply.approval(fix)
     found = (rail for rule in _RAILS for rail in rule(fix, around))
     if said is None:
@@ -66,8 +75,10 @@ def rails(fix: FixRow, around: Surroundings) -> list[Rail]:
 
 
 def overlaps(a: FixRow, b: FixRow) -> bool:
-    """Whether two fixes turn the same knob for some of the same calls."""
-    return a.knob == b.knob and same_scope(a, b)
+    """Whether two fixes turn the same knob for some of the same calls, or the same key of a file."""
+    if a.knob == b.knob == "lessons" and edit.is_file(a) and edit.is_file(b):
+        return False  # they stand side by side
+    return (a.knob == b.knob and same_scope(a, b)) or edit.meets(a.change, b.change)
 
 
 def same_scope(a: FixRow, b: FixRow) -> bool:
@@ -127,14 +138,49 @@ def _storm(_fix: FixRow, around: Surroundings) -> Iterator[Rail]:
         yield Rail("storm", sentence, at_once=True)
 
 
+def _file(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
+    if not edit.is_file(fix):
+        return
+    yield from around.files(fix)
+    if around.enforcers(fix.source, fix.task, fix.knob):
+        sentence = f"a live client of {fix.source}/{fix.task} enforces {fix.knob} by now"
+        yield Rail("way", f"{sentence}: it is planned again through the policy when the next failures come in")
+    said = apply.approval(fix)
+    if said is not None and said.get("change") != edit.decided(fix.change):
+        sentence = f"{edit.place(fix.change)} says something else than when this was approved"
+        yield Rail("moved", f"{sentence}; look at it again, then `rsi approve {fix.ref}`")
+
+
+def _whole(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
+    """A file is for everyone who reads it: what it does is held against sources that do not."""
+    if not edit.is_file(fix):
+        return
+    if not around.untouched(fix):
+        sentence = f"no other source is known that {edit.place(fix.change)} does not touch, so nothing can be compared"
+        yield Rail("untouched", f"{sentence}: it would stay undecided", yields=True, at_once=True)
+    ripe = fix.created + SETTLE_S
+    if around.now < ripe:
+        sentence = f"a client that enforces {fix.knob} may still announce itself; by itself not before"
+        yield Rail("settle", f"{sentence} {clock.iso(ripe)}", yields=True, at_once=True)
+
+
+def _loops(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
+    """A limit is never raised to hide a loop."""
+    loops = fix.evidence.get(LOOPS, 0)
+    if fix.knob in _MORE and loops >= around.config.fix.min_failures and loops * 2 > fix.evidence.get("failures", 0):
+        sentence = f"{loops} runs here went round in circles (no_progress, budget_exceeded)"
+        yield Rail("loop", f"{sentence}: more {fix.knob} would hide that", yields=True, at_once=True)
+
+
 def _client(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
-    if not around.enforcers(fix.source, fix.task, fix.knob):
+    if not edit.is_file(fix) and not around.enforcers(fix.source, fix.task, fix.knob):
         hours = around.config.client_ttl / 3600
         yield Rail(
             "client",
             f"no live client of {fix.source}/{fix.task} enforces {fix.knob} (none seen within {hours:g} h); "
             + ("declare the function idempotent, or " if fix.knob == "retry" else "")
-            + "report through rsi.guard or an adapter",
+            + "report through rsi.guard or an adapter"
+            + "".join(f"; not by file either: {why}" for why in fix.evidence.get(REFUSED, ())),
         )
 
 
@@ -154,7 +200,7 @@ def _idempotent(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
 
 
 def _splittable(fix: FixRow, _around: Surroundings) -> Iterator[Rail]:
-    if fix.knob not in SPLITTABLE_KNOBS:
+    if fix.knob not in SPLITTABLE_KNOBS | PROCESS_KNOBS and not edit.is_file(fix):
         sentence = f"{fix.knob} cannot be given to some units and withheld from others, so nothing could be verified"
         yield Rail("split", f"{sentence}; `rsi approve --now {fix.ref}` applies it unverified", at_once=True)
 
@@ -167,7 +213,7 @@ def _person(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
 def _queued(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
     for other in around.experiments:
         if other.id != fix.id and overlaps(fix, other):
-            now = "is being tried" if other.state == "canary" else "has its holdout"
+            now = {"canary": "is being tried", "checking": "is being written"}.get(other.state, "has its holdout")
             yield Rail("queued", f"queued: {other.ref} {now} on {fix.knob} in the same scope")
 
 
@@ -180,11 +226,26 @@ def _evidence(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
         sentence = f"no task of {fix.source}/{fix.task} was seen to end, so nothing could be verified"
         yield Rail("exposure", sentence, yields=True, at_once=True)
         return
+    if edit.is_file(fix):
+        return  # not split by unit: the figures are about arms (`_whole`)
+    yield from _time(fix, around)
+
+
+def _time(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
+    """Whether a verdict can be had in time. A process is one unit, so for what it shares they are counted."""
+    processes, units = fix.evidence.get(PROCESSES), fix.evidence.get("units_expected")
+    if processes and not processes["new_a_day"] and processes["live"] < (units or 0):
+        sentence = f"a verdict needs about {units} client processes; {processes['live']} are live and none comes anew"
+        yield Rail("processes", f"{sentence}: it would stay undecided", yields=True, at_once=True)
+        return
     days = fix.evidence.get("days_expected")
     limit = around.config.verify.max_days
+    if units is not None and units >= NEVER:
+        sentence = f"what {fix.rule} hopes for is too small an effect to be seen: it would stay undecided"
+        yield Rail("days", sentence, yields=True, at_once=True)
+        return
     if days is not None and days > limit:
-        units = fix.evidence.get("units_expected")
-        needs = f"needs about {units} units, " if units else "takes "
+        needs = f"needs about {units} {'client processes' if processes else 'units'}, " if units else "takes "
         sentence = f"a verdict {needs}{days:.0f} days at present traffic; verify.max_days is {limit:g}"
         yield Rail("days", sentence, yields=True, at_once=True)
 
@@ -236,16 +297,20 @@ def _prototype(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
 
 
 def _bounds(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
+    if edit.is_file(fix):
+        return  # held against its declaration by the file's own rail
     bounds = around.config.fix.bounds
+    inner = math.prod(fix.evidence.get(LAYERS, {}).values()) if fix.knob == "retry" else 1
     try:
         change.validate(fix.change, bounds)
         with_it = change.apply(around.scope(fix.source, fix.task), fix.change)
-        change.validate_total(with_it, bounds)
+        change.validate_total(with_it, bounds, inner_attempts=inner)
     except InvalidInputError as error:
         yield Rail("bounds", str(error))
 
 
 _RAILS: Final[tuple[Callable[[FixRow, Surroundings], Iterator[Rail]], ...]] = (
-    _paused, _bounds, _person, _client, _idempotent, _splittable, _auto, _knob, _rule, _prototype, _evidence, _queued,
+    _paused, _bounds, _file, _person, _client, _idempotent, _splittable, _whole, _loops,
+    _auto, _knob, _rule, _prototype, _evidence, _queued,
     _storm, _per_hour, _cooldown, _isolation, _check,
 )  # fmt: skip

@@ -3,62 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection
 
-from rsi import change
 from rsi.config import Config
-from rsi.errors import RSIError
-from rsi.fix import publish, records, states, value
+from rsi.fix import states
+from rsi.fix.evidence import Evidence
+from rsi.fix.facts import Facts, Scope, Struck, count, gather, hour_of, put_to_rest
+from rsi.fix.ways import Ways
 from rsi.rules import FixFacts, FixRule, match_fix
-from rsi.stats import not_significantly_above, units_needed
-from rsi.store import clients, endings, fixes, health, impact, issue_rows, recategorize, rollups, traffic
-from rsi.store.fixes import FixRow, NewFix
-from rsi.store.issue_rows import IssueRow
-from rsi.store.trials import Before
+from rsi.store import fixes, issue_rows, rollups
+from rsi.store.fixes import NewFix
 
-HOUR_S: Final = 3_600.0
-LIVE_HOURS: Final = 24
-"""Live evidence is from the last day; what is older makes proposals only."""
-BACKFILL_HOURS: Final = 7 * 24
-"""The window before the last sight of an issue that only old outcomes show."""
-BEFORE_TASKS: Final = 200
-"""Tasks that the rate before a canary is counted over, newest hours first: recent enough to be the same incident."""
-RECENT_TASKS: Final = 10
-"""Decayed outcomes (half-life 20, see `analyze.health`) from which on they say something of their own."""
 REFRESH_S: Final = 60.0
 """A proposal's evidence is counted again at most this often."""
-HIGHEST_RATE: Final = 0.97
-PERCENTILE: Final = 0.95
-MIN_DURATIONS: Final = 20
-"""Below this many durations a 95th percentile is a guess; the rule's default is used."""
 WAITING: Final = ("proposed", "approved")
-
-Scope: TypeAlias = tuple[str, str]
-
-
-class Struck(msgspec.Struct, frozen=True, kw_only=True):
-    """A scope in which touched issues struck: per issue its category and its unrecovered failures in the window."""
-
-    source: str
-    task: str
-    since_hour: int
-    until: float
-    live: bool
-    issues: Mapping[int, tuple[str, int]]
-
-
-class Facts(Struck, frozen=True, kw_only=True):
-    """What is known of a scope over the window besides: final tasks, and unrecovered failures per category."""
-
-    tasks: int
-    tasks_per_day: float
-    failures: Mapping[str, int]
-    counted: Sequence[traffic.Counted]
+CHANGED: Final = "rule changed"
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -66,7 +30,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     new: list[NewFix] = []
     refreshed: list[tuple[int, dict[str, Any]]] = []
-    outdated: list[int] = []
+    outdated: dict[int, str] = {}  # by the fix: what takes its place
     looked_at: dict[tuple[str, str], int] = {}  # failures counted per scope
 
 
@@ -77,6 +41,7 @@ def plan(
     touched: Collection[int],
     now: float,
     *,
+    home: Path,
     scopes: Collection[Scope] | None = None,
 ) -> Plan:
     """What the rules say about the issues that were touched.
@@ -87,104 +52,33 @@ def plan(
         config: what a person allows.
         touched: issues that have changed.
         now: epoch seconds.
+        home: where declared files are.
         scopes: look at these (source, task) only.
     """
-    rows = {row.id: row for row in issue_rows.load(conn, touched).values() if not _put_to_rest(row)}
+    rows = {row.id: row for row in issue_rows.load(conn, touched).values() if not put_to_rest(row)}
     if not rows or not rules:
         return Plan()
-    planner = _Planner(conn, rules, config, now)
+    planner = _Planner(conn, rules, config, home, now)
     looked_at: dict[Scope, int] = {}
-    for struck in _gather(conn, rows, now):
+    inside: list[Facts] = []
+    for struck in gather(conn, rows, now):
         here = (struck.source, struck.task)
         if (scopes is None or here in scopes) and planner.has_a_say(struck):
-            facts = _facts(conn, struck)
+            facts = count(conn, struck)
             looked_at[here] = looked_at.get(here, 0) + sum(facts.failures.values())
-            planner.consider(facts)
+            if facts.tasks:
+                planner.consider(facts)
+            else:
+                inside.append(facts)
+    for facts in inside:  # steps, whose tasks may have got by now what helps them too
+        planner.consider(facts)
     return Plan(planner.new, planner.refreshed, planner.outdated, looked_at)
-
-
-def before(conn: Connection, fix: FixRow, now: float) -> Before:
-    """The scope's rate up to now: newest hours first, until there are enough tasks or nothing fails any more.
-
-    Where the last few dozen outcomes fail significantly more than that, the incident has only begun: then they alone
-    are the rate before, or the control arm would later seem worse than a past that was healthy.
-    """
-    tasks = failed = hours = 0
-    for hour in reversed(traffic.by_hour(conn, fix.source, fix.task, _hour(now) - LIVE_HOURS)):
-        if tasks >= BEFORE_TASKS or (tasks and not hour.failed):
-            break
-        tasks, failed, hours = tasks + hour.n, failed + hour.failed, hours + 1
-    row = health.load(conn, sources=[fix.source]).get((fix.source, fix.task))
-    recent = row.recent_failures + row.recent_successes if row else 0.0
-    lost = row.recent_failures if row else 0.0
-    if tasks and recent >= RECENT_TASKS and not not_significantly_above(lost, recent, failed, tasks):
-        return Before(round(recent), round(lost), 0)
-    return Before(tasks, failed, hours)
-
-
-def _put_to_rest(row: IssueRow) -> bool:
-    """A person wants to hear no more of it. What merely went quiet may still be worth a proposal (old logs)."""
-    return row.state == "ignored" or (row.state == "resolved" and (row.resolved_by or "").startswith("person"))
-
-
-def _hour(at: float) -> int:
-    return int(at // HOUR_S)
-
-
-def _gather(conn: Connection, rows: Mapping[int, IssueRow], now: float) -> Iterable[Struck]:
-    """The scopes in which these issues struck, live ones and those that only old outcomes show."""
-    live = [row for row in rows.values() if row.live]
-    old = [row for row in rows.values() if not row.live]
-    yield from _scopes(conn, live, _hour(now) - LIVE_HOURS, now, live=True)
-    if old:
-        until = min(impact.as_of(conn, now), max(row.last_seen for row in old))
-        yield from _scopes(conn, old, _hour(until) - BACKFILL_HOURS, until, live=False)
-
-
-def _scopes(
-    conn: Connection, rows: Sequence[IssueRow], since_hour: int, until: float, *, live: bool
-) -> Iterable[Struck]:
-    category = {row.id: row.category for row in rows}
-    found: dict[Scope, dict[int, int]] = {}
-    for hour in issue_rows.hours(conn, list(category), since_hour):
-        counted = found.setdefault((hour.source, hour.task), {})
-        counted[hour.issue] = counted.get(hour.issue, 0) + hour.unrecovered
-    for (source, task), counted in sorted(found.items()):
-        issues = {issue: (category[issue], n) for issue, n in counted.items()}
-        yield Struck(source=source, task=task, since_hour=since_hour, until=until, live=live, issues=issues)
-
-
-def _facts(conn: Connection, struck: Struck) -> Facts:
-    """The counters of a scope over its window."""
-    counted = traffic.of_scope(conn, struck.source, struck.task, struck.since_hour)
-    everything = [one for one in counted if one.category == rollups.ALL]
-    tasks = sum(one.n for one in everything)
-    span = max(1.0, struck.until / HOUR_S - everything[0].hour) if everything else 1.0
-    failures: dict[str, int] = {}
-    for one in counted:
-        if one.category != rollups.ALL:
-            failures[one.category] = failures.get(one.category, 0) + one.failed
-    seen: dict[str, int] = {}
-    for category, n in struck.issues.values():
-        seen[category] = seen.get(category, 0) + n
-    return Facts(
-        source=struck.source,
-        task=struck.task,
-        since_hour=struck.since_hour,
-        until=struck.until,
-        live=struck.live,
-        tasks=tasks,
-        tasks_per_day=tasks * 24.0 / (min(span, 24.0) if struck.live else span),
-        failures={name: max(failures.get(name, 0), seen.get(name, 0)) for name in failures.keys() | seen.keys()},
-        issues=struck.issues,
-        counted=counted,
-    )
 
 
 class _Planner:
     """One pass over the scopes."""
 
-    def __init__(self, conn: Connection, rules: Sequence[FixRule], config: Config, now: float) -> None:
+    def __init__(self, conn: Connection, rules: Sequence[FixRule], config: Config, home: Path, now: float) -> None:
         self._conn = conn
         self._config = config
         self._now = now
@@ -194,14 +88,17 @@ class _Planner:
         self._said = {rule.id: _said(rule) for rule in rules}
         self._known = fixes.known(conn)
         self._standing = fixes.in_states(conn, fixes.STANDING)
-        self._live: clients.Live | None = None
-        self._records: Mapping[str, records.Scored] | None = None
+        self._ways = Ways(conn, config, home, self._standing, now)
+        self._proofs = Evidence(conn, config, now)
         self.new: list[NewFix] = []
         self.refreshed: list[tuple[int, dict[str, Any]]] = []
-        self.outdated: list[int] = []
+        self.outdated: dict[int, str] = {}
+        self._around: list[tuple[str, str, str, frozenset[str]]] | None = None
 
     def _dedupe(self, rule: FixRule, source: str, task: str) -> str:
-        return dedupe(rule.id, source, task, *self._said[rule.id])
+        """A rule's value for a scope, and the way to turn it: another way is another thing."""
+        route = self._ways.route(source, task, rule.change.knob) if rule.change else ""
+        return dedupe(rule.id, source, task, *self._said[rule.id], *([route] if route else []))
 
     def has_a_say(self, struck: Struck) -> bool:
         """Whether counting is worth it: some rule for what was touched here has not been settled a moment ago."""
@@ -232,6 +129,10 @@ class _Planner:
         if not struck:
             return set()
         known = self._known.get(self._dedupe(rule, facts.source, facts.task))
+        if (outer := self._from_outside(knob, facts, struck)) and (known is None or known.state == "proposed"):
+            if known is not None:
+                self.outdated[known.id] = outer
+            return set(struck)
         if known is not None:
             self._refresh(known, rule, facts, struck)
             return set(struck) if known.state not in states.ENDED else set()
@@ -249,7 +150,7 @@ class _Planner:
         struck = [name for name in _struck(rule, facts) if name not in covered]
         known = self._known.get(self._dedupe(rule, facts.source, facts.task))
         if known is not None and known.state in WAITING and not covered.isdisjoint(rule.categories) and not struck:
-            self.outdated.append(known.id)
+            self.outdated[known.id] = CHANGED
         elif known is not None and struck:
             self._refresh(known, rule, facts, struck)
         elif struck and self._speaks(rule, facts, struck):
@@ -263,7 +164,7 @@ class _Planner:
         rule = self._by_id.get(known.rule)
         if rule is None or known.state not in WAITING or known.dedupe == self._dedupe(rule, known.source, known.task):
             return False
-        self.outdated.append(known.id)
+        self.outdated[known.id] = CHANGED
         return True
 
     def _held(self, rule: FixRule, knob: str, facts: Facts) -> bool:
@@ -273,6 +174,23 @@ class _Planner:
             and not set(rule.categories).isdisjoint(fix.evidence.get("rule_categories", [fix.category]))
             for fix in self._standing
         )
+
+    def _from_outside(self, knob: str, facts: Facts, struck: Sequence[str]) -> str:
+        """Steps that nobody could act on, while a task of their source has this knob turned for what strikes them.
+
+        Returns:
+            what does it; empty: nothing.
+        """
+        if facts.tasks or self._ways.enforced(facts.source, facts.task, knob):
+            return ""
+        if self._around is None:
+            rows = fixes.in_states(self._conn, (*fixes.OPEN, *fixes.STANDING))
+            self._around = [(row.source, row.knob, row.ref, _about(row)) for row in rows if row.evidence.get("tasks")]
+        new = [(one.source, one.knob, one.title, _about(one)) for one in self.new if one.evidence.get("tasks")]
+        for source, turned, name, categories in (*self._around, *new):
+            if (source, turned) == (facts.source, knob) and categories.issuperset(struck):
+                return name
+        return ""
 
     def _speaks(self, rule: FixRule, facts: Facts, struck: Sequence[str]) -> bool:
         """The rule's own conditions over all its categories together; for a change `fix.min_failures` besides."""
@@ -285,7 +203,7 @@ class _Planner:
             tasks=tasks,
             rate=min(1.0, failures / tasks) if tasks else 1.0,
             idempotent=self._idempotent(facts),
-            fallbacks=tuple(self._fallbacks(facts.source)),
+            fallbacks=tuple(self._ways.fallbacks(facts.source)),
             source=facts.source,
             task=facts.task,
         )
@@ -293,7 +211,7 @@ class _Planner:
 
     def _within(self, rule: FixRule, facts: Facts, struck: Sequence[str]) -> tuple[int, int]:
         """Tasks and failures in the rule's own window, where that is shorter than the one of the facts."""
-        since = _hour(facts.until - rule.when.window_s)
+        since = hour_of(facts.until - rule.when.window_s)
         if since <= facts.since_hour:
             return facts.tasks, sum(facts.failures[name] for name in struck)
 
@@ -302,8 +220,8 @@ class _Planner:
         return tasks, sum(one.failed for one in recent if one.category in struck)
 
     def _fix(self, rule: FixRule, facts: Facts, struck: Sequence[str]) -> NewFix | None:
-        changed = self._change(rule, facts)
-        if changed is None:
+        way = self._ways.find(rule, facts, struck)
+        if way is None:
             return None
         by_issue = {issue: n for issue, (category, n) in facts.issues.items() if category in struck}
         if not by_issue:
@@ -319,32 +237,9 @@ class _Planner:
             knob=rule.change.knob if rule.change else "",
             title=rule.title,
             safe=rule.safe,
-            change=changed,
-            evidence=self._evidence(rule, facts, struck, by_issue),
+            change=way.change,
+            evidence={**self._proofs.of(rule, facts, struck, by_issue), **way.evidence},
         )
-
-    def _change(self, rule: FixRule, facts: Facts) -> Any:
-        if rule.change is None:
-            return change.advice(facts.source, facts.task)
-        scope = publish.standing_scope(self._standing, facts.source, facts.task)
-        bounds = value.narrowed(self._config.fix.bounds, rule.bounds)
-        p95 = self._p95(facts) if value.needs_p95(rule.change.value) else None
-        known = value.Known(scope=scope, p95=p95, fallbacks=self._fallbacks(facts.source))
-        try:
-            found = value.resolve(rule.change.knob, rule.change.value, known, bounds)
-        except (RSIError, ValueError, TypeError):
-            return None
-        if found is None:
-            return None
-        return change.make(facts.source, facts.task, scope, {rule.change.knob: found}, bounds)
-
-    def _p95(self, facts: Facts) -> float | None:
-        durations = traffic.healthy_durations(self._conn, facts.source, facts.task)
-        return durations[int(PERCENTILE * len(durations))] if len(durations) >= MIN_DURATIONS else None
-
-    def _fallbacks(self, source: str) -> Sequence[str]:
-        found = self._config.sources.get(source)
-        return found.fallbacks if found else ()
 
     def _refresh(self, known: fixes.Known, rule: FixRule, facts: Facts, struck: Sequence[str]) -> None:
         if known.state not in WAITING or self._now - known.updated < REFRESH_S:
@@ -354,58 +249,20 @@ class _Planner:
             return
         held = {int(ref.removeprefix("i")): n for ref, n in row.evidence.get("issues", {}).items()}
         now_seen = {issue: n for issue, (category, n) in facts.issues.items() if category in struck}
-        evidence = {**row.evidence, **self._evidence(rule, facts, struck, held | now_seen)}
+        evidence = {**row.evidence, **self._proofs.of(rule, facts, struck, held | now_seen)}
         if evidence != row.evidence:
             self.refreshed.append((known.id, evidence))
-
-    def _evidence(
-        self, rule: FixRule, facts: Facts, struck: Sequence[str], by_issue: Mapping[int, int]
-    ) -> dict[str, Any]:
-        failures = sum(facts.failures[name] for name in struck)
-        rate = failures / facts.tasks if facts.tasks else None
-        units, days = self._expected(rule, facts, rate)
-        return {
-            "failures": failures,
-            "tasks": facts.tasks,
-            "rate": None if rate is None else round(rate, 4),
-            "window_h": LIVE_HOURS if facts.live else BACKFILL_HOURS,
-            "live": facts.live,
-            "categories": {name: facts.failures[name] for name in struck},
-            "rule_categories": list(rule.categories),
-            "by_prototype": self._by_prototype(facts, struck),
-            "issues": {f"i{issue}": n for issue, n in sorted(by_issue.items())},
-            "units_expected": units,
-            "days_expected": days,
-            **({endings.CONFIDENCE: self._confidence(rule)} if rule.change is not None else {}),
-        }
-
-    def _confidence(self, rule: FixRule) -> float:
-        """The rule's predicted probability that its fix is verified, scored when the verdict falls."""
-        if self._records is None:
-            self._records = records.count(endings.load(self._conn))
-        return round(records.confidence(rule.id, self._records), 4)
-
-    def _by_prototype(self, facts: Facts, struck: Sequence[str]) -> int:
-        """Of the failures, those whose category no rule decided: alone they start nothing (see `fix.gate`)."""
-        found = recategorize.resting_on(self._conn, facts.source, facts.task, struck, facts.since_hour)
-        return math.ceil(found)
-
-    def _expected(self, rule: FixRule, facts: Facts, rate: float | None) -> tuple[int | None, float | None]:
-        """Units that a verdict takes if the rule does what it hopes for, and days at present traffic."""
-        if not rate or rule.change is None or not facts.tasks_per_day:
-            return None, None
-        p0 = min(rate, HIGHEST_RATE)
-        units = units_needed(p0, p0 * rule.verify.expect_ratio, self._config.verify.ramp[-1])
-        return units, round(units / facts.tasks_per_day, 2)
 
     def _idempotent(self, facts: Facts) -> bool:
         """Whether the task may be repeated: a person said so, or a client offers `retry` for it."""
         declared = self._config.sources.get(facts.source)
         if declared and facts.task in declared.idempotent:
             return True
-        if self._live is None:
-            self._live = clients.live(self._conn, self._now, self._config.client_ttl)
-        return bool(self._live.enforcers(facts.source, facts.task, "retry"))
+        return self._ways.enforced(facts.source, facts.task, "retry")
+
+
+def _about(fix: fixes.FixRow | NewFix) -> frozenset[str]:
+    return frozenset(fix.evidence.get("rule_categories", [fix.category]))
 
 
 def _struck(rule: FixRule, facts: Facts) -> list[str]:

@@ -112,9 +112,14 @@ def standing_scope(standing: list[FixRow], source: str, task: str) -> dict[str, 
     """What the fixes that hold for everyone say for exactly this scope."""
     values: dict[str, Any] = {}
     for fix in standing:
-        if (fix.source, fix.task) == (source, task):
+        if (fix.source, fix.task) == (source, task) and in_policy(fix):
             values = change.apply(values, fix.change)
     return values
+
+
+def in_policy(fix: FixRow) -> bool:
+    """Whether agents hear of it: what stands in a file is read there."""
+    return fix.change.target.startswith(f"{change.POLICY_TARGET}:")
 
 
 def _published(conn: Connection) -> Published:
@@ -131,7 +136,7 @@ def _policy(content: _Content, version: int, now: float) -> Policy:
 
 
 def _content(conn: Connection, config: Config) -> _Content:
-    applied = fixes.in_states(conn, fixes.APPLIED)
+    applied = [fix for fix in fixes.in_states(conn, fixes.APPLIED) if in_policy(fix)]
     running = {trial.fix: trial for trial in trials.running(conn)} if applied else {}
     scopes = _Scopes()
     for fix in applied:

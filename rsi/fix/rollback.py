@@ -10,7 +10,7 @@ from rsi.store.fixes import FixRow
 
 
 def one(conn: Connection, ref: str, who: str, now: float) -> FixRow:
-    """Take one applied fix back, or call its check off.
+    """Take one applied fix back, or call its check off. What it wrote into a file is taken out right after this.
 
     Raises:
         NotFoundError: there is no such fix.

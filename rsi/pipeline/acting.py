@@ -9,16 +9,20 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any, Final
 
-import msgspec
 from sqlalchemy import Connection
 
 from rsi import clock
-from rsi.config import Config
-from rsi.fix import apply, checked, gate, plan, publish
-from rsi.fix.gate import Rail, Surroundings
-from rsi.model import FixState, Policy, Verdict
+from rsi.config import Config, Home
+from rsi.fix import apply, checked, edit, facts, gate, plan, publish
+from rsi.fix.gate import Surroundings
+from rsi.fix.rail import refusal
+from rsi.model import FixState, Verdict
+from rsi.pipeline.acted import Acted, both
 from rsi.pipeline.checking import Checking
+from rsi.pipeline.files import Files
 from rsi.pipeline.pending import Pending, Struck
+from rsi.pipeline.regressing import Regressing
+from rsi.pipeline.whole import Whole
 from rsi.rules import FixRule
 from rsi.store import clients, fixes, health, journal, meta, trials
 from rsi.store.fixes import FixRow
@@ -35,34 +39,32 @@ ENDED_BADLY: Final[tuple[FixState, ...]] = ("rolled_back", "removed", "failed")
 """What a cool-down follows."""
 
 
-class Acted(msgspec.Struct, kw_only=True):
-    """What a pass did, for the report and for whoever listens."""
-
-    planned: list[FixRow] = []
-    checking: list[FixRow] = []  # nothing else speaks against them: their check has begun
-    returned: list[FixRow] = []  # from the check, to wait for a person or for something else
-    checked: set[int] = set()  # whose check is over: they waited for nobody
-    started: list[FixRow] = []
-    judged: list[tuple[FixRow, Verdict]] = []
-    ended: list[FixRow] = []
-    moved: bool = False  # trials were fed: a stage may have begun
-    policy: Policy | None = None
-    published: bool = False
-
-
 class Acting:
     """One pass over fixes and trials.
 
     Args:
+        home: where declared files are.
         config: what a person allows.
         attempt: `attempt(stage, conn, step)` runs a step in a savepoint; what it raises is counted there. False: it
             failed, and nothing of it was written.
         checks: runs what is checked before a fix starts.
+        files: says what declared files say.
+        whole: judges what cannot be split by unit.
     """
 
     def __init__(
-        self, config: Config, attempt: Callable[[str, Connection, Callable[[], None]], bool], checks: Checking
+        self,
+        home: Home,
+        config: Config,
+        attempt: Callable[[str, Connection, Callable[[], None]], bool],
+        *,
+        checks: Checking,
+        files: Files,
+        whole: Whole,
     ) -> None:
+        self._whole = whole
+        self._home = home
+        self._files = files
         self._config = config
         self._attempt = attempt
         self._checks = checks
@@ -70,6 +72,7 @@ class Acting:
         self._ask_at = float("-inf")
         self._published = False
         self._pending = Pending()
+        self._regressing = Regressing()
         self._judged: set[tuple[int, int]] = set()
 
     def run(
@@ -85,6 +88,7 @@ class Acting:
         self._pending.add(struck)
         steps: dict[str, Callable[[Acted], None]] = {
             "verify": lambda part: self._verify(conn, set(fed), part, now),
+            "regression": lambda part: self._regressing.look(conn, part, now),
             "plan": lambda part: self._plan(conn, rules, part, now),
             "gate": lambda part: self.consider(conn, rules, part, now, fresh=bool(acted.planned)),
             "publish": lambda part: self.publish(conn, part, now),
@@ -94,7 +98,7 @@ class Acting:
                 continue
             part = Acted()
             if self._attempt(stage, conn, partial(step, part)):
-                acted = _both(acted, part)
+                acted = both(acted, part)
         return acted
 
     def publish(self, conn: Connection, acted: Acted, now: float) -> None:
@@ -121,14 +125,14 @@ class Acting:
         for fix in waiting:
             rails = gate.rails(fix, around)
             if rails:
-                if _sentences(rails) != fix.rails:
-                    fixes.change_to(conn, fix.id, now, rails=_sentences(rails))
+                if [rail.sentence for rail in rails] != fix.rails:
+                    fixes.change_to(conn, fix.id, now, **refusal(fix, rails))
                 continue
             if checked.due(fix, self._config.verify, now):
                 key = checked.key(fix, self._config.verify)
                 acted.checking.append(apply.begin_check(conn, fix, key, now))
             else:
-                acted.started.append(self._start(conn, fix, now))
+                self._start(conn, fix, acted, now)
             around = self._surroundings(conn, rules, waiting, now)
 
     def _conclude(self, conn: Connection, rules: Mapping[str, FixRule], acted: Acted, now: float) -> bool:
@@ -138,6 +142,8 @@ class Acting:
             whether there was any.
         """
         for fix in fixes.in_states(conn, fixes.CHECKING):
+            if edit.due(fix):
+                continue  # it is being written
             found = self._checks.result(fix)
             if paused(conn) or not self._checks.wanted:
                 acted.returned.append(self._back(conn, rules, fix, now))
@@ -156,11 +162,11 @@ class Acting:
         if gate.rails(fix, self._surroundings(conn, rules, [fix], now)):
             acted.returned.append(self._back(conn, rules, fix, now))
         else:
-            acted.started.append(self._start(conn, fix, now))
+            self._start(conn, fix, acted, now)
 
     def _back(self, conn: Connection, rules: Mapping[str, FixRule], fix: FixRow, now: float) -> FixRow:
         rails = gate.rails(fix, self._surroundings(conn, rules, [fix], now))
-        return apply.break_off(conn, fix, _sentences(rails), now)
+        return apply.break_off(conn, fix, rails, now)
 
     def _surroundings(
         self, conn: Connection, rules: Mapping[str, Any], waiting: Collection[FixRow], now: float
@@ -170,42 +176,53 @@ class Acting:
         known = [row for row in sources if now - row.at < FORGOTTEN_S]
         standing = fixes.in_states(conn, fixes.STANDING)
         running = {trial.fix for trial in trials.running(conn)}
+        live = fixes.in_states(conn, (*fixes.CHECKING, *fixes.APPLIED))
+        writing = [fix for fix in live if edit.due(fix)]
+        whole = [fix for fix in live if fix.state == "canary" and edit.is_file(fix)]
         return Surroundings(
             config=config,
             paused=paused(conn),
             known_sources=len(known),
             unhealthy_sources=sum(row.state == "unhealthy" for row in known),
-            applied_last_hour=fixes.applied_since(conn, now - HOUR_S),
+            applied_last_hour=fixes.applied_since(conn, now - HOUR_S) + len(writing),
             enforcers=clients.live(conn, now, config.client_ttl).enforcers,
             rules=rules,
             records={rule: fixes.record(conn, rule) for rule in {fix.rule for fix in waiting}},
-            experiments=[fix for fix in fixes.in_states(conn, fixes.APPLIED) if fix.id in running],
+            experiments=[*(fix for fix in live if fix.id in running), *whole, *writing],
             scope=lambda source, task: publish.standing_scope(standing, source, task),
             now=now,
             cooling=fixes.ended_since(conn, ENDED_BADLY, now - config.fix.cooldown),
             checking=next(iter(fixes.in_states(conn, fixes.CHECKING)), None),
             isolation=self._checks.isolation,
+            files=self._files.rails,
+            untouched=lambda fix: self._files.untouched(fix, [row.source for row in known]),
         )
 
-    def _start(self, conn: Connection, fix: FixRow, now: float) -> FixRow:
-        said = apply.approval(fix)
-        if said is not None and said["now"]:
-            return apply.keep_now(conn, fix, now)
-        return apply.start(conn, fix, self._config, plan.before(conn, fix, now), now)
+    def _start(self, conn: Connection, fix: FixRow, acted: Acted, now: float) -> None:
+        """Into the policy at once; what goes into a file is written when this is in the store (`Filing`)."""
+        said, was = apply.approval(fix), facts.before(conn, fix, now)
+        if edit.is_file(fix):
+            acted.checking.append(apply.begin_edit(conn, fix, was, now))
+        elif said is not None and said["now"]:
+            acted.started.append(apply.keep_now(conn, fix, now))
+        else:
+            acted.started.append(apply.start(conn, fix, self._config, was, now))
 
     def _plan(self, conn: Connection, rules: Mapping[str, FixRule], acted: Acted, now: float) -> None:
         due = self._pending.due(now)
         if not due:
             return
-        found = plan.plan(conn, list(rules.values()), self._config, self._pending.issues, now, scopes=due)
-        for key in found.outdated:
-            acted.ended.append(apply.supersede(conn, fixes.get(conn, key), "rule changed", now))
+        home = self._home.path
+        found = plan.plan(conn, list(rules.values()), self._config, self._pending.issues, now, home=home, scopes=due)
+        for key, by in found.outdated.items():
+            acted.ended.append(apply.replan(conn, fixes.get(conn, key), by, now))
         for key, evidence in found.refreshed:
             fixes.change_to(conn, key, now, evidence=evidence)
         acted.planned.extend(apply.propose(conn, new, now) for new in found.new)
         self._pending.done(due, found.looked_at, now)
 
     def _verify(self, conn: Connection, fed: set[int], acted: Acted, now: float) -> None:
+        self._whole.verify(conn, acted, now)
         running = trials.running(conn)
         if not running:
             return
@@ -230,7 +247,9 @@ class Acting:
         said = decide.same(fix.verdict, verdict)
         if not said:
             fix = fixes.change_to(conn, fix.id, now, verdict=verdict)
-        after = apply.act(conn, fix, verdict, self._config, now)
+        after = apply.act(
+            conn, fix, verdict, self._config, now, decide.at_deadline(verdict, self._config.fix.undecided)
+        )
         if after.state != fix.state:
             acted.ended.append(after)
         elif (fraction := decide.next_fraction(conn, trial, self._config.verify.ramp)) is not None:
@@ -270,21 +289,6 @@ class Acting:
         return decide.decide(conn, trial, categories, clients=able.get(fix.knob, 1), now=now)
 
 
-def _both(one: Acted, other: Acted) -> Acted:
-    return Acted(
-        planned=one.planned + other.planned,
-        checking=one.checking + other.checking,
-        returned=one.returned + other.returned,
-        checked=one.checked | other.checked,
-        started=one.started + other.started,
-        judged=one.judged + other.judged,
-        ended=one.ended + other.ended,
-        moved=one.moved or other.moved,
-        policy=other.policy or one.policy,
-        published=one.published or other.published,
-    )
-
-
 def paused(conn: Connection) -> bool:
     """Whether a person has stopped all applying."""
     return bool(meta.get(conn, PAUSED, default=False))
@@ -296,7 +300,3 @@ def set_paused(conn: Connection, who: str, *, on: bool) -> bool:
         meta.put(conn, PAUSED, on)
         journal.append(conn, who, "pause" if on else "resume", "fixes", {})
     return on
-
-
-def _sentences(rails: Collection[Rail]) -> list[str]:
-    return [rail.sentence for rail in rails]

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from rsi import change, clock
 from rsi.config import Config, Home
-from rsi.fix import checked, publish
+from rsi.fix import checked, edit, publish
 from rsi.model import Check, Policy
 from rsi.redact import Redactor
 from rsi.sandbox.backend import Backend
@@ -41,6 +41,7 @@ class _Job:
 
     def __init__(self, fix: FixRow, key: str) -> None:
         self.fix, self.key = fix, key
+        self.began = clock.monotonic()
         self.halt = Halt()
 
 
@@ -92,6 +93,11 @@ class Checking:
         found = self._results.get(fix.id)
         return found if found is not None and found.key == checked.key(fix, self._config.verify) else None
 
+    def running(self) -> str | None:
+        """What is being checked, and for how long by now."""
+        job = self._job
+        return f"{job.fix.ref} for {clock.monotonic() - job.began:.0f} s" if job is not None else None
+
     # --- what the pipeline does
 
     def begin(self) -> None:
@@ -108,7 +114,7 @@ class Checking:
         if not self.wanted:
             return
         with self._store.read() as conn:
-            now = {fix.id: fix for fix in fixes.in_states(conn, fixes.CHECKING)}
+            now = {fix.id: fix for fix in fixes.in_states(conn, fixes.CHECKING) if not edit.due(fix)}
         with self._lock:
             self._results = {key: found for key, found in self._results.items() if key in now}
             job = self._job

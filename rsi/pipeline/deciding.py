@@ -22,7 +22,7 @@ from rsi.fix.edited import Decision
 from rsi.model import Fix, Issue
 from rsi.notify import Notifier
 from rsi.pipeline import acting, proposed
-from rsi.pipeline.acting import Acted
+from rsi.pipeline.acted import Acted
 from rsi.pipeline.report import Events
 from rsi.store import Store, fixes, issues
 from rsi.store.fixes import FixRow

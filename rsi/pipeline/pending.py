@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from rsi.analyze.delta import Delta
-from rsi.fix.plan import Scope
+from rsi.fix.facts import Scope
 
 GROWTH: Final = 0.05
 """A scope is counted again once its failures have grown by this share …"""

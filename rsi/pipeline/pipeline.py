@@ -16,31 +16,35 @@ from typing import Any, Final, TypeVar
 import msgspec
 from sqlalchemy import Connection
 
-from rsi import clock, rules
+from rsi import clock, telemetry
 from rsi.analyze import health
 from rsi.analyze.issues import Changed
 from rsi.analyze.observe import Observer
 from rsi.analyze.prototype import SURE
-from rsi.classify import Classifier
 from rsi.config import Config, Home
-from rsi.errors import RSIError, StoreBusyError
+from rsi.errors import StoreBusyError
 from rsi.fix import publish
 from rsi.ingest import Ingest
 from rsi.model import Batch, Incident, Outcome, Policy, Receipt
 from rsi.notify import Notifier
-from rsi.pipeline import acting
-from rsi.pipeline.acting import Acted, Acting
+from rsi.pipeline import acting, regressing
+from rsi.pipeline.acted import Acted
+from rsi.pipeline.acting import Acting
 from rsi.pipeline.checking import Checking
 from rsi.pipeline.clustering import Clustering
 from rsi.pipeline.correlating import Correlating
 from rsi.pipeline.deciding import Deciding
+from rsi.pipeline.files import Files
+from rsi.pipeline.filing import Filing
 from rsi.pipeline.pending import Struck
 from rsi.pipeline.proposed import Proposed
-from rsi.pipeline.report import CycleReport, Events, Troubles
-from rsi.pipeline.ruling import Ruling, key_of
+from rsi.pipeline.report import CycleReport, Events
+from rsi.pipeline.rulebook import Rulebook
+from rsi.pipeline.ruling import Ruling
+from rsi.pipeline.stages import Stages
 from rsi.pipeline.taking import Taken, Taking
+from rsi.pipeline.whole import Whole
 from rsi.policy import mask_task
-from rsi.rules import FixRule
 from rsi.store import Store, clients, fixes, issue_rows, outcomes, recategorize, watermark
 from rsi.worker import Worker
 
@@ -54,7 +58,7 @@ DEBOUNCE_S: Final = 0.05
 log = logging.getLogger("rsi.pipeline")
 
 
-class Pipeline(Deciding):
+class Pipeline(Deciding, Rulebook, Stages):
     """One home's loop. Safe to use from any thread; cycles run one at a time.
 
     Args:
@@ -69,6 +73,8 @@ class Pipeline(Deciding):
 
     def __init__(self, home: Home, config: Config, store: Store, worker: Worker | None = None) -> None:
         publish.check_person(config)
+        Stages.__init__(self)
+        Rulebook.__init__(self)
         self._home = home
         self._config = config
         self._store = store
@@ -76,23 +82,21 @@ class Pipeline(Deciding):
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._troubles = Troubles()
-        self._resting = False
-        self._missed: list[str] = []
         self._events = Events(self._failed)
+        self._events.subscribe(telemetry.event, only=("verdict",))
         self._counts: Counter[str] = Counter()
         self._last = CycleReport()
         self._proposed = Proposed(home.proposals, store, self._decided)
-        self._rules_seen: object = None
-        self._fix_rules: dict[str, FixRule] = {}
-        self._problems: dict[str, list[str]] = {}
         self._notifier = Notifier(config.notify)
         self._classify_seen = self._rule_files("classify", "words")
         classifier = self._classifier()
         self._taking = Taking(store, config, Observer(classifier))
         self._ruling = Ruling(store, classifier, self._rules_key, self._regroup)
         self._checking = Checking(home, config, store, done=self._wake.set, failed=self._check_failed)
-        self._acting = Acting(config, self._attempt, self._checking)
+        self._files = Files(home, config, store)
+        whole = Whole(config)
+        self._filing = Filing(home, config, store, self._files, whole)
+        self._acting = Acting(home, config, self._attempt, checks=self._checking, files=self._files, whole=whole)
         self._worker = worker
         asks = self._prototypes(), classifier.weaker_than(SURE)
         self._clusters = Clustering(store, worker, self._cluster_failed, self._clustered, *asks) if worker else None
@@ -160,7 +164,7 @@ class Pipeline(Deciding):
         if told["failed"] or told["dropped"]:
             lost = f"{told['failed'] + told['dropped']} notifications were lost: {told['last_error']}"
             troubles.append(lost)
-        troubles += self._proposed.sentences()
+        troubles += [*self._proposed.sentences(), *self._filing.sentences()]
         if self._counts["quarantined"]:
             troubles.append(f"{self._counts['quarantined']} outcomes could not be analysed; they are in the rejects")
         return {
@@ -172,6 +176,7 @@ class Pipeline(Deciding):
             "behind": max(0, newest - at),
             "policy_version": self._policy.version,
             "fix_rules": len(self._fix_rules),
+            "checking": self._checking.running(),
             "failures": self._troubles.counts(),
             "ingest": self._ingest.status(),
             "notify": told,
@@ -191,6 +196,7 @@ class Pipeline(Deciding):
         while self._thread is None and self._checking.wait() and not report.failed:  # nobody else would come back to it
             with self._lock:
                 self._stage("act", report, lambda: self._act(report, Struck(), ()), rest=False)
+                self._stage("files", report, lambda: self._file(report), rest=False)
                 self._stage("proposals", report, lambda: self._write_proposals(report), rest=False)
         return report
 
@@ -252,44 +258,17 @@ class Pipeline(Deciding):
                 self._clusters.begin()
             (self._correlating.begin if rest else self._correlating.run)()
             self._stage("recategorised", report, lambda: self._recategorised(struck), rest=rest)
+            self._stage("files", report, lambda: self._look_at_files(report, rest=rest), rest=rest)
             self._stage("act", report, lambda: self._act(report, struck, fed), rest=rest)
+            self._stage("files", report, lambda: self._file(report), rest=rest)
             self._stage("decided", report, lambda: self._read_proposals(rest=rest), rest=rest)
             self._stage("proposals", report, lambda: self._write_proposals(report), rest=rest)
             report.policy_version = self._policy.version
             report.ms = (clock.monotonic() - began) * 1000.0
             self._counts["cycles"] += 1
+            telemetry.cycle(msgspec.to_builtins(report))
             self._last = report
             return report
-
-    def _stage(self, stage: str, report: CycleReport, step: Callable[[], None], *, rest: bool) -> None:
-        """Run a step of the cycle; what it raises is counted and shown, and the next steps run all the same."""
-        if rest and self._troubles.waiting(stage):
-            report.failed.append(stage)
-            return
-        try:
-            step()
-        except Exception as error:  # the border of a stage
-            log.exception("stage %s failed", stage)
-            self._failed(stage, error)
-            report.failed.append(stage)
-        else:
-            self._troubles.worked(stage)
-
-    def _attempt(self, stage: str, conn: Connection, step: Callable[[], None]) -> bool:
-        """Like `_stage`, inside a transaction: a savepoint of its own. False: it failed and left nothing behind."""
-        if self._resting and self._troubles.waiting(stage):
-            self._missed.append(stage)
-            return False
-        try:
-            with conn.begin_nested():
-                step()
-        except Exception as error:  # the border of a step; the transaction goes on without it
-            log.exception("stage %s failed", stage)
-            self._failed(stage, error)
-            self._missed.append(stage)
-            return False
-        self._troubles.worked(stage)
-        return True
 
     def _observe(self, report: CycleReport, struck: Struck, fed: set[int]) -> None:
         took = False
@@ -339,7 +318,7 @@ class Pipeline(Deciding):
         for alarm in delta.alarms:
             self._tell_alarm(alarm)
             self._events.emit("health", msgspec.to_builtins(alarm))
-        if self._events and delta.health:
+        if self._events.wants("health") and delta.health:
             with self._store.read() as conn:
                 found = health.read(conn, self._config, clock.now())
             self._events.emit("health", msgspec.to_builtins(found))
@@ -361,15 +340,35 @@ class Pipeline(Deciding):
         report.published = report.published or acted.published
         self._tell(acted)
 
+    def _look_at_files(self, report: CycleReport, *, rest: bool) -> None:
+        """What people wrote into declared files; at a start first what another process left half way."""
+        if not self._filing.begun:
+            self._file(report)
+        self._tell_of(report, self._files.look(rest=rest))
+
+    def _file(self, report: CycleReport) -> None:
+        """Write what the gate let through into its file, take out what is not live any more."""
+        self._tell_of(report, self._filing.settle())
+
+    def _tell_of(self, report: CycleReport, acted: Acted) -> None:
+        if acted == Acted():
+            return
+        report.applied += len(acted.started)
+        report.rolled_back += sum(fix.state == "rolled_back" for fix in acted.ended)
+        self._tell(acted)
+
     def _tell(self, acted: Acted) -> None:
         if acted.policy is not None:
             self._policy = acted.policy
         self._checking.look()
-        for fix in (*acted.planned, *acted.checking, *acted.returned, *acted.started, *acted.ended):
+        for fix in (*acted.planned, *acted.checking, *acted.returned, *acted.started, *acted.ended, *acted.filed):
             self._events.emit("fix", msgspec.to_builtins(fixes.public(fix)))
+        for one in acted.regressed:
+            self._events.emit("fix", msgspec.to_builtins(fixes.public(one.fix, regression=one.now)))
         for fix, verdict in acted.judged:
             self._events.emit("verdict", {"fix": fix.ref, "state": fix.state, **msgspec.to_builtins(verdict)})
         self._tell_people(acted)
+        regressing.tell(self._notifier, acted)
         if acted.published:
             self._events.emit("policy", {"version": self._policy.version})
 
@@ -379,55 +378,13 @@ class Pipeline(Deciding):
     def _write_proposals(self, report: CycleReport) -> None:
         report.proposals += self._proposed.write(self._fix_rules)
 
-    def _load_rules(self) -> None:
-        """The rules, again when a file of the home's has changed."""
-        self._load_fix_rules()
-        self._load_classify_rules()
-
-    def _load_classify_rules(self) -> None:
-        """What is observed from now on is decided by the new rules; `Ruling` goes through what is stored."""
-        seen = self._rule_files("classify", "words")
-        if seen == self._classify_seen:
-            return
-        before = self._rules_key
-        classifier = self._classifier()
-        self._classify_seen = seen
-        if self._rules_key != before:
-            self._taking = Taking(self._store, self._config, Observer(classifier))
-            self._ruling.use(classifier, self._rules_key)
-
-    def _rule_files(self, *folders: str) -> list[tuple[str, int, int]]:
-        """What files of the home's rules there are; changes whenever one of them does."""
-        found = [path for folder in folders for path in (self._home.rules / folder).glob("*.yaml")]
-        facts = [(path, path.stat()) for path in found if path.exists()]
-        return sorted((str(path), fact.st_mtime_ns, fact.st_size) for path, fact in facts)
-
-    def _load_fix_rules(self) -> None:
-        seen = self._rule_files("fix")
-        if seen == self._rules_seen:
-            return
-        found = rules.load("fix", [self._home.rules])
-        self._fix_rules = {rule.id: rule for rule in found.rules}
-        self._problems["fix"] = [str(problem) for problem in found.problems]
-        self._rules_seen = seen
-
-    def _classifier(self) -> Classifier:
-        found = rules.load("classify", [self._home.rules], keep=self._home.state)
-        self._rules_key = key_of(found.rules)
-        self._problems["classify"] = [str(problem) for problem in found.problems]
-        return Classifier(found.rules)
-
-    def _prototypes(self) -> rules.PrototypeSet:
-        found = rules.load_prototypes([self._home.rules])
-        self._problems["prototypes"] = [str(problem) for problem in found.problems]
-        return found
-
     def _change(self, step: Callable[[Connection], T]) -> T:
         """A person's step, what the gate makes of it, and the policy that follows, in one transaction."""
         with self._lock:
             self._resting = False
             self._stage("rules", CycleReport(), self._load_rules, rest=False)
-            acted = Acted()
+            acted, report = Acted(), CycleReport()
+            self._stage("files", report, lambda: self._look_at_files(report, rest=False), rest=False)
 
             def job(conn: Connection) -> T:
                 done, at = step(conn), clock.now()
@@ -437,6 +394,7 @@ class Pipeline(Deciding):
 
             done = self._store.write(job)
             self._tell(acted)
+            self._stage("files", report, lambda: self._file(report), rest=False)
             self._stage("proposals", CycleReport(), lambda: self._write_proposals(CycleReport()), rest=False)
         return done
 
@@ -448,11 +406,6 @@ class Pipeline(Deciding):
         if self._events.wants("outcome"):
             for outcome in new:
                 self._events.emit("outcome", _outcome(outcome))
-
-    def _failed(self, stage: str, error: BaseException) -> None:
-        if not isinstance(error, RSIError):
-            log.debug("stage %s: %s", stage, type(error).__name__)
-        self._troubles.failed(stage, error)
 
     def _correlation_failed(self, error: BaseException) -> None:
         self._failed("correlate", error)

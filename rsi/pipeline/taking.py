@@ -111,7 +111,7 @@ class Taking:
             moved = issues.sweep(conn, now, self._config, delta.touched)
             entered = delta.trial_outcomes
             tried = {fix.id: fix for fix in fixes.in_states(conn, fixes.APPLIED)} if entered else {}
-            fed = watch.feed(conn, tried, entered, now) if tried else []
+            fed = watch.feed(conn, tried, entered, now, delta.category) if tried else []
             if rows:
                 watermark.put(conn, delta.up_to)
             return Taken(delta, moved, fed)

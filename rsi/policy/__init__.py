@@ -5,13 +5,14 @@ from rsi.policy.document import Document, read
 from rsi.policy.expiry import decay, expires
 from rsi.policy.knobs import clean
 from rsi.policy.patch import merge_patch
-from rsi.policy.scopes import Effective, Prepared, effective
+from rsi.policy.scopes import Effective, Prepared, Process, effective
 from rsi.policy.tasks import mask_config, mask_task
 
 __all__ = [
     "Document",
     "Effective",
     "Prepared",
+    "Process",
     "arm",
     "clean",
     "decay",

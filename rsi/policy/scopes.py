@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from rsi.model import KNOBS, Arm, Experiment, FixRef, Policy, Scope
+from rsi.model import KNOBS, PROCESS_KNOBS, Arm, Experiment, FixRef, Policy, Scope
 from rsi.policy.arms import arm
 from rsi.policy.expiry import decay
 from rsi.policy.knobs import clean
@@ -32,6 +32,17 @@ class Effective:
 
 
 @dataclass(frozen=True, slots=True)
+class Process:
+    """A client process: the unit where a knob holds for all of its calls. `held` are its arms, for as long as it lives.
+
+    `id` is the client's id; outcomes name it as `metadata.client`.
+    """
+
+    id: str
+    held: dict[tuple[str, str], FixRef] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class _Setting:
     """One scope's word on one knob. `rank` orders: a person before a fix, then the more exact scope."""
 
@@ -49,6 +60,11 @@ class _Trial:
     experiment: Experiment
     enforced: bool
 
+    @property
+    def of_process(self) -> bool:
+        """Whether its arm is drawn for the client process: what it tries cannot hold for one call and not the next."""
+        return not PROCESS_KNOBS.isdisjoint(self.experiment.knobs)
+
     def enter(self, unit: str, held: MutableMapping[tuple[str, str], FixRef]) -> FixRef:
         it = self.experiment
         before = held.get((it.fix, it.state))
@@ -63,15 +79,22 @@ class _Trial:
 
 
 def effective(  # noqa: PLR0917 - the contract's own signature
-    policy: Policy, source: str, task: str, unit: str, enforces: Collection[str], now: float
+    policy: Policy,
+    source: str,
+    task: str,
+    unit: str,
+    enforces: Collection[str],
+    now: float,
+    process: Process | None = None,
 ) -> Effective:
     """What `policy` says at `now` (epoch seconds) to `unit` doing `task` in a client that acts on `enforces`.
 
     Exact (source, task) over (source, *) over (*, task) over (*, *), knob by knob; what a person set wins over any fix.
     Whether an experiment is *enforced* is decided before the arm is known, alike in both arms: the client acts on all
-    of its knobs, none of them was set by a person, and the patch is well-formed. Never raises.
+    of its knobs, none of them was set by a person, and the patch is well-formed. Without a `process` nobody is in an
+    experiment whose unit is one. Never raises.
     """
-    return Prepared(decay(policy, now), source, (task,), enforces).for_unit(unit)
+    return Prepared(decay(policy, now), source, (task,), enforces).for_unit(unit, process=process)
 
 
 class Prepared:
@@ -99,17 +122,32 @@ class Prepared:
         """What was left out of the policy here, one sentence each."""
         return tuple(dict.fromkeys(self._problems))
 
-    def for_unit(self, unit: str, held: MutableMapping[tuple[str, str], FixRef] | None = None) -> Effective:
-        """What holds for `unit`.
+    def for_unit(
+        self,
+        unit: str,
+        held: MutableMapping[tuple[str, str], FixRef] | None = None,
+        process: Process | None = None,
+    ) -> Effective:
+        """What holds for `unit` in a client `process`.
 
         `held` ((fix, state) → the reference the unit got when it started) keeps a long unit in its arm; new ones are
         added to it. A client that can act replaces the word of one that could not; the arm is the same.
         """
         if self.plain is not None:
             return self.plain
-        refs = tuple(trial.enter(unit, held if held is not None else {}) for trial in self._trials)
-        variant = self._variant(tuple(ref.arm for ref in refs))
-        return Effective(variant.scope, refs, variant.origin, variant.problems)
+        own = held if held is not None else {}
+        refs = [self._enter(trial, unit, own, process) for trial in self._trials]
+        variant = self._variant(tuple(ref.arm if ref else "control" for ref in refs))
+        return Effective(variant.scope, tuple(filter(None, refs)), variant.origin, variant.problems)
+
+    @staticmethod
+    def _enter(
+        trial: _Trial, unit: str, held: MutableMapping[tuple[str, str], FixRef], process: Process | None
+    ) -> FixRef | None:
+        """The unit's arm, or its process's; `None` where nobody says which process it is: as without the fix."""
+        if not trial.of_process:
+            return trial.enter(unit, held)
+        return trial.enter(process.id, process.held) if process is not None else None
 
     def _variant(self, arms: tuple[Arm, ...]) -> Effective:
         if arms not in self._known:

@@ -9,17 +9,20 @@ from rsi.stats.compare import MIN_CONTROL_UNITS, design_effect, dispersion, not_
 from rsi.stats.concurrent import ConcurrentTrial, Wealth
 from rsi.stats.intervals import beta_cdf, beta_interval, beta_quantile, wilson
 from rsi.stats.labelbet import VERIFY_AT, WORSE_AT
-from rsi.stats.plan import units_needed
+from rsi.stats.meanbet import MeanBet
+from rsi.stats.plan import NEVER, units_needed
 from rsi.stats.share import BeforeAfterTrial
 from rsi.stats.terms import TERMINAL, StatsInputError, Verdict
 
 __all__ = [
     "MIN_CONTROL_UNITS",
+    "NEVER",
     "TERMINAL",
     "VERIFY_AT",
     "WORSE_AT",
     "BeforeAfterTrial",
     "ConcurrentTrial",
+    "MeanBet",
     "StatsInputError",
     "Verdict",
     "Wealth",

@@ -16,7 +16,7 @@ NEVER: Final = 1_000_000
 """What is returned where the bets would not grow: an effect too small to be seen."""
 
 
-def units_needed(p0: float, p1: float, fraction: float = 0.5) -> int:
+def units_needed(p0: float, p1: float, fraction: float = 0.5, outcomes: int = 1) -> int:
     """Units of both arms together within which 9 trials in 10 have seen that failures went from p0 to p1.
 
     First passage of the log wealth, taken as a random walk with the exact drift and spread of a bet on the better of
@@ -27,34 +27,39 @@ def units_needed(p0: float, p1: float, fraction: float = 0.5) -> int:
         p0: failure rate without the fix.
         p1: failure rate with it; above p0, the units until "worse" are counted.
         fraction: share of units on the fixed arm.
+        outcomes: of each unit, when it is bet on. With ten (a client process): 0.7 to 1.0 of the simulated p90.
 
     Raises:
-        StatsInputError: a rate outside [0, 1], equal rates, or a fraction outside (0, 1).
+        StatsInputError: a rate outside [0, 1], equal rates, no outcome, or a fraction outside (0, 1).
     """
     f = check_fraction(fraction)
+    if outcomes < 1:
+        raise StatsInputError(f"outcomes: expected at least one, got {outcomes!r}", field="outcomes")
     for name, rate in (("p0", p0), ("p1", p1)):
         if not 0.0 <= rate <= 1.0:
             raise StatsInputError(f"{name}: expected a failure rate from 0 to 1, got {rate!r}", field=name)
     if p0 == p1:
         raise StatsInputError(f"p1: expected a rate other than p0, got {p1!r} twice; there is no effect to find")
     grid, target = (BETTER, VERIFY_AT) if p1 < p0 else (WORSE, WORSE_AT)
-    passages = [_passage(*_walk(p0, p1, f, ratio), math.log(target / weight)) for ratio, weight in grid]
+    passages = [_passage(*_walk(p0, p1, f, ratio, outcomes), math.log(target / weight)) for ratio, weight in grid]
     return min(NEVER, math.ceil(min(passages) + LEARNING_UNITS))
 
 
-def _walk(p0: float, p1: float, f: float, ratio: float) -> tuple[float, float]:
-    """Mean and variance of the log factor of one unit, over its arm and its outcome."""
+def _walk(p0: float, p1: float, f: float, ratio: float, outcomes: int) -> tuple[float, float]:
+    """Mean and variance of the log factor of one unit, over its arm and its outcomes."""
     pooled = min(0.9, max(0.004, f * p1 + (1.0 - f) * p0))
     steps = []
-    for failures, fixed_share, control_share in (
-        (1, f * p1, (1.0 - f) * p0),
-        (0, f * (1.0 - p1), (1.0 - f) * (1.0 - p0)),
-    ):
-        q = odds(Settled(1, failures, f, pooled), ratio)
-        steps.append((fixed_share, math.log(q / f)))
-        steps.append((control_share, math.log((1.0 - q) / (1.0 - f))))
+    for failures in range(outcomes + 1):
+        q = odds(Settled(outcomes, failures, f, pooled), ratio)
+        steps.append((f * _chance(failures, outcomes, p1), math.log(q / f)))
+        steps.append(((1.0 - f) * _chance(failures, outcomes, p0), math.log((1.0 - q) / (1.0 - f))))
     mean = sum(share * step for share, step in steps)
     return mean, sum(share * (step - mean) ** 2 for share, step in steps)
+
+
+def _chance(failures: int, outcomes: int, p: float) -> float:
+    """Binomial."""
+    return math.comb(outcomes, failures) * p**failures * (1.0 - p) ** (outcomes - failures)
 
 
 def _passage(drift: float, variance: float, height: float) -> float:

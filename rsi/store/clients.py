@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, or_, select
 from sqlalchemy.dialects.sqlite import insert
@@ -14,6 +14,9 @@ from rsi.store.schema import clients
 
 #: A client that says the same again within this is not written again: its polls must not become fsyncs.
 SEEN_EVERY_S: Final = 60.0
+#: A process that was not heard of for so long has ended: it polls every half minute, its row is written every minute.
+ALIVE_S: Final = 300.0
+DAY_S: Final = 86_400.0
 #: In `task`: all tasks of the source.
 ALL_TASKS: Final = ""
 
@@ -76,6 +79,20 @@ class Live:
         """How many of them can enforce `knob` for this task; as `enforcers` counts."""
         empty: set[str] = set()
         return len(self._able.get((source, task, knob), empty) | self._able.get((source, ALL_TASKS, knob), empty))
+
+
+class Processes(NamedTuple):
+    """Client processes of a scope: those that still poll, and those that ended within the last day."""
+
+    alive: int
+    ended: int
+
+
+def processes(conn: Connection, source: str, task: str, knob: str, now: float) -> Processes:
+    """Who can enforce `knob` for this task, by whether it was heard of in the last few minutes."""
+    before = enforcers(conn, source, task, now, DAY_S).get(knob, 0)
+    alive = enforcers(conn, source, task, now, ALIVE_S).get(knob, 0)
+    return Processes(alive, before - alive)
 
 
 def live(conn: Connection, now: float, ttl: float) -> Live:

@@ -8,10 +8,10 @@ from typing import Any, Final, NamedTuple, get_args
 import msgspec
 from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select, update
 
-from rsi import clock
+from rsi import change, clock
 from rsi.errors import InvalidInputError, NotFoundError
-from rsi.model import Change, Cost, Fix, FixState, Verdict
-from rsi.store import trials
+from rsi.model import Change, Cost, Fix, FixState, Regression, Verdict
+from rsi.store import regressions, trials
 from rsi.store.engine import project
 from rsi.store.schema import fixes, issues, journal
 
@@ -23,7 +23,12 @@ CHECKING: Final[tuple[FixState, ...]] = ("checking",)
 APPLIED: Final[tuple[FixState, ...]] = ("canary", "verified", "kept_unverified")
 #: For every unit of its scope.
 STANDING: Final[tuple[FixState, ...]] = ("verified", "kept_unverified")
+#: Over, in any way.
+OVER: Final[tuple[FixState, ...]] = ("rolled_back", "removed", "rejected", "superseded", "failed")
 PAGE: Final = 500
+#: In the evidence: the edit of a file that a fix is (`rsi.fix.edit`), and the names of the rails, by their sentences.
+EDIT: Final = "edit"
+RAILS: Final = "rails"
 
 
 class FixRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -245,8 +250,8 @@ def list_fixes(
     if rule:
         query = query.where(fixes.c.rule == rule)
     rows = [_row(row) for row in conn.execute(query)]
-    costs = trials.costs(conn, [row.id for row in rows])
-    return [public(row, cost=costs.get(row.id)) for row in rows]
+    costs, failing = trials.costs(conn, [row.id for row in rows]), regressions.load(conn)
+    return [public(row, cost=costs.get(row.id), regression=failing.get(row.id)) for row in rows]
 
 
 def get_fix(conn: Connection, ref: str) -> Fix:
@@ -265,11 +270,19 @@ def get_fix(conn: Connection, ref: str) -> Fix:
         {"at": clock.iso(at), "who": who, "what": what, "detail": msgspec.json.decode(detail)}
         for at, who, what, detail in entries
     ]
-    return public(row, lines, cost=trials.costs(conn, [row.id]).get(row.id))
+    cost, failing = trials.costs(conn, [row.id]).get(row.id), regressions.load(conn).get(row.id)
+    return public(row, lines, cost=cost, regression=failing)
 
 
-def public(row: FixRow, lines: Sequence[dict[str, Any]] = (), *, cost: Cost | None = None) -> Fix:
+def public(
+    row: FixRow,
+    lines: Sequence[dict[str, Any]] = (),
+    *,
+    cost: Cost | None = None,
+    regression: Regression | None = None,
+) -> Fix:
     """The contract's shape of a fix."""
+    edit, named = row.evidence.get(EDIT) or {}, row.evidence.get(RAILS) or {}
     return Fix(
         id=row.ref,
         issue=f"i{row.issue}",
@@ -282,16 +295,21 @@ def public(row: FixRow, lines: Sequence[dict[str, Any]] = (), *, cost: Cost | No
         knob=row.knob,
         title=row.title,
         change=row.change,
-        evidence=row.evidence,
+        evidence={name: value for name, value in row.evidence.items() if name not in _OWN_FIELDS},
         verdict=row.verdict,
         cost=cost,
+        regression=regression,
         rails=row.rails,
+        refused_by=[str(named.get(sentence, "")) for sentence in row.rails],
+        diff=str(edit.get("diff") or change.diff(row.change)),
+        file=str(edit.get("says", "")),
         journal=list(lines),
         created_at=clock.iso(row.created),
         updated_at=clock.iso(row.updated),
     )
 
 
+_OWN_FIELDS: Final = frozenset({EDIT, RAILS})
 _ENCODED: Final = frozenset({"change", "evidence", "verdict", "rails"})
 _PLAIN: Final = ("dedupe", "issue", "rule", "category", "source", "task", "knob", "title", "safe")
 _EVIDENCE: Final = msgspec.json.Decoder(dict[str, Any])

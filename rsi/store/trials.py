@@ -34,6 +34,27 @@ class Stage(msgspec.Struct, frozen=True):
     started: float
 
 
+class StageCounts(msgspec.Struct, frozen=True):
+    """What one stage told, arm by arm: final tasks and failed ones. In a washout (fraction 0) all are control."""
+
+    stage: int
+    fixed: int = 0
+    fixed_failed: int = 0
+    control: int = 0
+    control_failed: int = 0
+    settling: int = 0  # the first ones of a washout, which the fix may still act on from before; they are not counted
+
+    @property
+    def tasks(self) -> int:
+        """Of both arms."""
+        return self.fixed + self.control
+
+    @property
+    def failed(self) -> int:
+        """Of both arms."""
+        return self.fixed_failed + self.control_failed
+
+
 class Before(msgspec.Struct, frozen=True):
     """The scope before the canary: final tasks, failed ones, and the hours they were counted over."""
 
@@ -50,6 +71,7 @@ class Counts(msgspec.Struct, frozen=True):
     fixed: ArmCounts = ArmCounts()
     control: ArmCounts = ArmCounts()
     before: Before = Before()
+    told: tuple[StageCounts, ...] = ()  # stage by stage, of the present test
     labels: str = ""  # failures of control outcomes in order: 0 and 1
     entered: int = 0  # units that began, over all stages
     stage_units: int = 0  # settled units of the fixed arm in the present stage
@@ -76,6 +98,12 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     live_version: int | None = None
     live_at: float | None = None
     counts: Counts = Counts()
+
+    @property
+    def share(self) -> float:
+        """The fraction of the present stage; in a washout that of the one before it."""
+        given = [stage.fraction for stage in self.counts.stages if stage.fraction > 0]
+        return given[-1] if given and not self.fraction else self.fraction
 
 
 class Unit(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,7 +163,7 @@ def begin(
         conn: in a writing transaction.
         fix: the fix's number.
         kind: what the stage is for.
-        fraction: share of units that get the fix.
+        fraction: share of units that get the fix; 0 is a washout (`rsi.verify.washout`), not with `anew`.
         now: epoch seconds.
         before: the scope's rate before the canary; kept from the trial if not given.
         anew: forget the arms' sums and the test's state (a new experiment); a ramp keeps them.
@@ -149,7 +177,7 @@ def begin(
     if anew:
         spent = _cost(counts)
         counts = msgspec.structs.replace(
-            counts, window=number, fixed=ArmCounts(), control=ArmCounts(), labels="", spent=spent
+            counts, window=number, fixed=ArmCounts(), control=ArmCounts(), told=(), labels="", spent=spent
         )
     live_at = known.live_at if known and not anew else None
     trial = Trial(

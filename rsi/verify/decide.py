@@ -7,7 +7,7 @@ of the design asks more of fixes whose arms can take capacity from one another.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 from sqlalchemy import Connection
@@ -19,16 +19,19 @@ from rsi.stats import (
     VERIFY_AT,
     WORSE_AT,
     ConcurrentTrial,
-    design_effect,
-    not_significantly_above,
 )
+from rsi.store import fixes
 from rsi.store.arms import ArmCounts
 from rsi.store.trials import Trial
-from rsi.verify import watch
+from rsi.verify import units, washout, watch
+from rsi.verify.guards import Guards
 
 #: Where a retry, a longer wait or another model may take capacity that the control arm then lacks.
 INTERFERING: Final = frozenset({"rate_limit", "overloaded", "connection", "timeout_model", "timeout_tool"})
 INTERACT: Final = "arms interact: "
+NOT_YET: Final = "not known yet, "
+"""What follows `INTERACT` while there are too few control units to say whether they do."""
+GUARD: Final = "a side effect: "
 MIN_UNITS: Final = 10
 """Settled units an arm needs before `verified` or `no_difference`: silence is not success. `worse` does not wait."""
 EXTRA_CALLS: Final = 0.2
@@ -39,10 +42,13 @@ STAGE_UNITS: Final = 20
 """Units of the fixed arm that a stage of the ramp must settle, without a lean to harm, before the next."""
 
 METHOD: Final = "label-betting e-process on randomised units (one bet per unit, valid at every look)"
+GUARDED: Final = "side effects by the same labels, each beyond its allowance"
+PROCESSES: Final = "the unit is a client process"
 CANNOT_EXCLUDE: Final = (
     "that the arms act on one another (shared capacity), or that something other than the fix struck one arm alone; "
     "a few giant units cannot decide"
 )
+UNSEEN: Final = "; what was not told by both arms: "
 
 
 def decide(conn: Connection, trial: Trial, categories: Sequence[str], *, clients: int, now: float) -> Verdict:
@@ -55,13 +61,14 @@ def decide(conn: Connection, trial: Trial, categories: Sequence[str], *, clients
         clients: live clients that enforce it; each has a retry reserve of its own.
         now: epoch seconds.
     """
-    test = watch.load(conn, trial)
-    outcome, why = _word(trial, test, categories, clients=clients, now=now)
+    test, fix = watch.load(conn, trial), fixes.get(conn, trial.fix)
+    guards = watch.load_guards(conn, fix)
+    outcome, why = _word(trial, test, guards, categories, clients=clients, now=now)
     fixed, control = trial.counts.fixed, trial.counts.control
     return Verdict(
         outcome=outcome,
-        method=f"{METHOD}, fraction {trial.fraction:g}",
-        cannot_exclude=CANNOT_EXCLUDE,
+        method=_method(trial, process=units.is_process(fix.knob)),
+        cannot_exclude=CANNOT_EXCLUDE + (UNSEEN + ", ".join(unseen) if (unseen := guards.unseen()) else ""),
         p_fixed=_rate(fixed),
         p_control=_rate(control),
         n_fixed=fixed.units,
@@ -76,19 +83,46 @@ def same(a: Verdict | None, b: Verdict) -> bool:
     return a is not None and msgspec.structs.replace(a, at=None) == msgspec.structs.replace(b, at=None)
 
 
-def next_fraction(conn: Connection, trial: Trial, ramp: Sequence[float]) -> float | None:
-    """The next stage of the ramp, if this one has settled `STAGE_UNITS` fixed units and does not lean to harm.
+def at_deadline(verdict: Verdict, undecided: Literal["keep", "remove"]) -> Literal["keep", "remove"]:
+    """What becomes of a canary that is still undecided when its time is up; `undecided` is the setting.
 
+    `keep` is for what nobody knows anything against. Where arms were *seen* to interact, or a side effect stands,
+    there is something against it, and it is removed.
+    """
+    seen = verdict.why.startswith(INTERACT) and not verdict.why.startswith(INTERACT + NOT_YET)
+    return "remove" if seen or verdict.why.startswith(GUARD) else undecided
+
+
+def next_fraction(conn: Connection, trial: Trial, ramp: Sequence[float]) -> float | None:
+    """What the next stage gives to the fixed arm; None: this one goes on.
+
+    The next of the ramp, if this one has settled `STAGE_UNITS` fixed units and does not lean to harm. Where
+    arms may interact 0, if only a while without the fix can tell (`rsi.verify.washout`), and after that what it was.
     The bets price each unit with the fraction it started under, so the test goes on over stages (`rsi.stats`).
     """
-    done = sum(stage.kind == "canary" and stage.stage >= trial.counts.window for stage in trial.counts.stages)
-    if trial.kind != "canary" or done >= len(ramp) or trial.counts.stage_units < STAGE_UNITS:
+    if trial.kind != "canary":
         return None
-    return ramp[done] if watch.load(conn, trial).wealth.worse <= 1.0 else None
+    test = watch.load(conn, trial)
+    if (step := _ramp_step(trial, test, ramp)) is not None:
+        return step
+    if test.verdict != "verified" or trial.counts.control.units < MIN_CONTROL_UNITS:
+        return None
+    fix = fixes.get(conn, trial.fix)
+    apart = units.is_process(fix.knob) or INTERFERING.isdisjoint([fix.category, *fix.evidence.get("categories", {})])
+    return None if apart or _cleared(trial) else washout.fraction(trial.counts, trial.share)
+
+
+def _ramp_step(trial: Trial, test: ConcurrentTrial, ramp: Sequence[float]) -> float | None:
+    stages = [stage for stage in trial.counts.stages if stage.stage >= trial.counts.window]
+    washed = any(not stage.fraction for stage in stages)
+    done = sum(stage.kind == "canary" for stage in stages)
+    if washed or done >= len(ramp) or trial.counts.stage_units < STAGE_UNITS:
+        return None
+    return ramp[done] if test.wealth.worse <= 1.0 else None
 
 
 def _word(
-    trial: Trial, test: ConcurrentTrial, categories: Sequence[str], *, clients: int, now: float
+    trial: Trial, test: ConcurrentTrial, guards: Guards, categories: Sequence[str], *, clients: int, now: float
 ) -> tuple[VerdictOutcome, str]:
     counts = trial.counts
     if not counts.fixed.units + counts.control.units:
@@ -100,6 +134,8 @@ def _word(
         f"evidence for better {test.wealth.better:.3g} ({VERIFY_AT:g} verifies), "
         f"for worse {test.wealth.worse:.3g} ({WORSE_AT:g} rolls back)"
     )
+    if test.verdict != "worse" and (certain := guards.significant()):
+        return "worse", f"{GUARD}{'; '.join(certain)}; {lean}"
     if test.verdict in ("verified", "no_difference"):
         fewest = min(counts.fixed.units, counts.control.units)
         if fewest < MIN_UNITS:
@@ -108,6 +144,8 @@ def _word(
         waiting = interference(trial, categories, clients=clients, now=now)
         if waiting:
             return "undecided", f"{INTERACT}{waiting}; {lean}"
+        if tripped := guards.tripped():
+            return "undecided", f"{GUARD}{'; '.join(tripped)}; {lean}"
     return test.verdict, lean
 
 
@@ -116,17 +154,18 @@ def interference(trial: Trial, categories: Sequence[str], *, clients: int, now: 
     if INTERFERING.isdisjoint(categories):
         return None
     counts = trial.counts
-    control, before = counts.control, counts.before
-    if control.units < MIN_CONTROL_UNITS:
-        return f"{control.units} of {MIN_CONTROL_UNITS} settled control units"
-    effect = design_effect([label == "1" for label in counts.labels])
-    if not not_significantly_above(control.failed, control.outcomes, before.failed, before.tasks, effect, effect):
-        was = before.failed / before.tasks if before.tasks else 0.0
-        return (
-            f"the control arm fails {control.failed / control.outcomes:.3f} of its tasks, "
-            f"significantly more than the {was:.3f} before the canary"
-        )
-    return _over_budget(trial, clients=clients, now=now)
+    if counts.control.units < MIN_CONTROL_UNITS:
+        return f"{NOT_YET}{counts.control.units} of {MIN_CONTROL_UNITS} settled control units"
+    if over := _over_budget(trial, clients=clients, now=now):
+        return over
+    if _cleared(trial):
+        return None
+    seen = washout.above(counts)
+    return f"{seen}; {washout.says(counts)}" if seen else f"{NOT_YET}{washout.says(counts)}"
+
+
+def _cleared(trial: Trial) -> bool:
+    return washout.by_before(trial.counts) or washout.by_washout(trial.counts)
 
 
 def _over_budget(trial: Trial, *, clients: int, now: float) -> str | None:
@@ -139,6 +178,10 @@ def _over_budget(trial: Trial, *, clients: int, now: float) -> str | None:
     if extra <= allowed:
         return None
     return f"{extra} extra calls over {outcomes} tasks, the retry budget allows {allowed:.0f}"
+
+
+def _method(trial: Trial, *, process: bool) -> str:
+    return f"{METHOD}, fraction {trial.share:g}; {PROCESSES + '; ' if process else ''}{GUARDED}"
 
 
 def _rate(arm: ArmCounts) -> float | None:

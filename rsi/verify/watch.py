@@ -16,14 +16,22 @@ from sqlalchemy import Connection
 from rsi import policy
 from rsi.model import Arm, FixRef, Outcome
 from rsi.stats import ConcurrentTrial, StatsInputError
-from rsi.store import trials
+from rsi.store import clients, trials
 from rsi.store.arms import ArmCounts
 from rsi.store.fixes import FixRow, number
-from rsi.store.trials import LABELS_KEPT, Counts, Stage, Trial, Unit
+from rsi.store.trials import LABELS_KEPT, Counts, Stage, StageCounts, Trial, Unit
+from rsi.verify import guards, units, washout
+from rsi.verify.guards import Categorize, Guards
 
 ANY: Final = "*"
 AT_ONCE: Final = 1_000
 """Units that are read and told in one piece."""
+GUARDS: Final = "guards"
+"""Where in the test's state the side effects are kept."""
+DECLARED: Final = "allowance"
+"""Where in a fix's evidence its rule's own allowance is."""
+CLIENT_SEEN_S: Final = 86_400.0
+"""A client seen within a day has a retry reserve of its own (`client_ttl`, contract §7)."""
 SAME_FRACTION: Final = 1e-9
 """Fractions cross the wire as JSON numbers; nobody rounds them, so this only forgives representation."""
 
@@ -33,10 +41,17 @@ def in_trial(outcome: Outcome) -> bool:
     return bool(outcome.fixes) and outcome.kind == "task" and not outcome.backfill
 
 
-def feed(conn: Connection, fixes: Mapping[int, FixRow], outcomes: Iterable[Outcome], now: float) -> list[int]:
+def feed(
+    conn: Connection,
+    fixes: Mapping[int, FixRow],
+    outcomes: Iterable[Outcome],
+    now: float,
+    category: Categorize = guards.by_rules,
+) -> list[int]:
     """Count outcomes in the open trials they belong to; the numbers of the fixes whose trial changed.
 
-    Run it in the transaction that moves the watermark: then nothing is fed twice or never.
+    Run it in the transaction that moves the watermark: then nothing is fed twice or never. `category` says what a
+    failed outcome is, for the guard on failures of other categories; a home with rules of its own passes its own.
     """
     by_fix: dict[int, list[tuple[Outcome, FixRef]]] = {}
     for outcome in outcomes:
@@ -49,7 +64,8 @@ def feed(conn: Connection, fixes: Mapping[int, FixRow], outcomes: Iterable[Outco
     for key, entries in by_fix.items():
         trial = trials.get(conn, key)
         if trial is not None and trial.kind != "closed":
-            _Feeding(conn, fixes[key], trial, [outcome.unit for outcome, _ in entries], now).take(entries)
+            names = [units.name(outcome, fixes[key].knob) for outcome, _ in entries]
+            _Feeding(conn, fixes[key], trial, [name for name in names if name], now, category).take(entries)
             fed.append(key)
     return fed
 
@@ -61,8 +77,8 @@ def silence(
     gone: dict[int, list[Unit]] = {}
     for key, unit in trials.silent(conn, running.keys() & fixes.keys(), now - silent_after):
         gone.setdefault(key, []).append(unit)
-    for key, units in gone.items():
-        _Feeding(conn, fixes[key], running[key], [], now).fall_silent(units)
+    for key, lost in gone.items():
+        _Feeding(conn, fixes[key], running[key], [], now).fall_silent(lost)
     return list(gone)
 
 
@@ -73,7 +89,18 @@ def load(conn: Connection, trial: Trial) -> ConcurrentTrial:
         StatsInputError: its state was written by another version of the test.
     """
     state = trials.state(conn, trial.fix)
-    return ConcurrentTrial.from_dict(state) if state else ConcurrentTrial(fraction=trial.fraction)
+    return ConcurrentTrial.from_dict(state) if state else ConcurrentTrial(fraction=trial.share)
+
+
+def load_guards(conn: Connection, fix: FixRow) -> Guards:
+    """The side effects of a fix's open trial as they were left; new ones where none can be read."""
+    found = trials.state(conn, fix.id).get(GUARDS)
+    try:
+        if found is not None:
+            return Guards.from_dict(found)
+    except StatsInputError:
+        pass  # of another version: they begin again, as a trial's test does
+    return Guards(guards.allowance(fix.knob, fix.evidence.get(DECLARED) or {}))
 
 
 def _number(ref: str) -> int:
@@ -88,6 +115,7 @@ class _Tally:
         self.plain: dict[str, int] = {}
         self.arms: dict[Arm, dict[str, float]] = {"fixed": {}, "control": {}}
         self.labels: list[str] = []
+        self._told = {one.stage: one for one in counts.told}
 
     def count(self, name: str) -> None:
         self.plain[name] = self.plain.get(name, 0) + 1
@@ -97,10 +125,24 @@ class _Tally:
         for name, value in more.items():
             sums[name] = sums.get(name, 0) + value
 
+    def tell(self, stage: int, arm: Arm, outcomes: int, failed: int) -> None:
+        told = self._told.get(stage) or StageCounts(stage)
+        more = {arm: getattr(told, arm) + outcomes, f"{arm}_failed": getattr(told, f"{arm}_failed") + failed}
+        self._told[stage] = msgspec.structs.replace(told, **more)
+
+    def tell_without(self, stage: int, outcomes: int, failed: int) -> None:
+        """Of a unit of a washout; the first ones come while the fix may still act on them."""
+        told = self._told.get(stage) or StageCounts(stage)
+        if told.settling < washout.SETTLE_TASKS:
+            self._told[stage] = msgspec.structs.replace(told, settling=told.settling + outcomes)
+        else:
+            self.tell(stage, "control", outcomes, failed)
+
     def total(self) -> Counts:
         values: dict[str, Any] = {name: getattr(self._counts, name) + more for name, more in self.plain.items()}
         values["fixed"] = _plus(self._counts.fixed, self.arms["fixed"])
         values["control"] = _plus(self._counts.control, self.arms["control"])
+        values["told"] = tuple(self._told[stage] for stage in sorted(self._told))
         values["labels"] = (self._counts.labels + "".join(self.labels))[-LABELS_KEPT:]
         return msgspec.structs.replace(self._counts, **values)
 
@@ -112,7 +154,16 @@ def _plus(sums: ArmCounts, more: Mapping[str, float]) -> ArmCounts:
 class _Feeding:
     """One trial during one transaction."""
 
-    def __init__(self, conn: Connection, fix: FixRow, trial: Trial, names: Sequence[str], now: float) -> None:
+    def __init__(  # noqa: PLR0917 - what a transaction is about, in the order of its use
+        self,
+        conn: Connection,
+        fix: FixRow,
+        trial: Trial,
+        names: Sequence[str],
+        now: float,
+        category: Categorize = guards.by_rules,
+    ) -> None:
+        self._category = category
         self._conn = conn
         self._fix = fix
         self._now = now
@@ -121,7 +172,10 @@ class _Feeding:
             self._trial = trial
         except StatsInputError:
             self._trial = _begin_again(conn, trial, now)
-            self._test = ConcurrentTrial(fraction=self._trial.fraction)
+            self._test = ConcurrentTrial(fraction=self._trial.share)
+        self._guards = load_guards(conn, fix)
+        self._own = frozenset({fix.category, *fix.evidence.get("rule_categories", fix.evidence.get("categories", ()))})
+        self._clients = _clients(conn, fix, now) if fix.knob in guards.BUDGETED else 0
         self._stages: dict[int, Stage] = {stage.stage: stage for stage in self._trial.counts.stages}
         self._units = trials.units(conn, trial.fix, names)
         self._changed: dict[str, Unit] = {}
@@ -130,49 +184,55 @@ class _Feeding:
 
     def take(self, entries: Iterable[tuple[Outcome, FixRef]]) -> None:
         for outcome, ref in entries:
-            refusal = self._refusal(outcome, ref)
-            if refusal:
+            name = units.name(outcome, self._fix.knob)
+            refusal = self._refusal(outcome, ref, name)
+            if refusal is None and name is not None:
+                self._enter(name, outcome, ref)
+            elif refusal:
                 self._tally.count(refusal)
-            else:
-                self._enter(outcome, ref)
         self._save()
 
     def fall_silent(self, gone: Sequence[Unit]) -> None:
         for unit in gone:
-            self._tally.add(unit.arm, silent=1)
+            if unit.f:
+                self._tally.add(unit.arm, silent=1)
             self._end(unit, failed=True, calls=1, once=True)
         self._save()
 
-    def _refusal(self, outcome: Outcome, ref: FixRef) -> str | None:
+    def _refusal(self, outcome: Outcome, ref: FixRef, name: str | None) -> str | None:
         """The counter that an outcome goes to when it does not count, or None."""
         if self._fix.source not in (ANY, outcome.source) or self._fix.task not in (ANY, outcome.task):
             return "out_of_scope"
         stage = self._stages.get(ref.stage)
-        if stage is None or abs(stage.fraction - ref.f) > SAME_FRACTION:
+        if name is None or stage is None or abs(stage.fraction - ref.f) > SAME_FRACTION:
             return "mismatched"
-        if policy.arm(stage.salt, outcome.unit, stage.fraction) != ref.arm:
+        if policy.arm(stage.salt, name, stage.fraction) != ref.arm:
             return "mismatched"
         if not ref.enforced:
             return "not_enforced"
         return "late" if stage.stage < self._trial.counts.window else None
 
-    def _enter(self, outcome: Outcome, ref: FixRef) -> None:
+    def _enter(self, name: str, outcome: Outcome, ref: FixRef) -> None:
         if self._live is None:
             self._live = self._now
-        unit = self._units.get(outcome.unit)
+        unit = self._units.get(name)
         if unit is None:
             self._tally.count("entered")
             place = self._trial.counts.entered + self._tally.plain["entered"]
-            unit = Unit(unit=outcome.unit, stage=ref.stage, arm=ref.arm, f=ref.f, started=self._now, place=place)
+            unit = Unit(unit=name, stage=ref.stage, arm=ref.arm, f=ref.f, started=self._now, place=place)
             self._keep(unit)
         if unit.crossed:
             return
         if unit.stage != ref.stage:
             self._tally.count("crossed")
+            self._guards.drop(name)
             self._keep(msgspec.structs.replace(unit, crossed=True))
         elif outcome.final:
-            self._tally.add(unit.arm, **_used(outcome))
-            self._end(unit, failed=outcome.failed, calls=max(1, outcome.attempt or 1), once=outcome.session is None)
+            if unit.f:  # in a washout there are no arms to compare
+                self._tally.add(unit.arm, **_used(outcome))
+                self._guards.note(name, unit.arm, unit.f, guards.measured(outcome, self._own, self._category))
+            once = outcome.session is None and not units.is_process(self._fix.knob)
+            self._end(unit, failed=outcome.failed, calls=max(1, outcome.attempt or 1), once=once)
         elif outcome.status != "started" and unit.settled is None:
             self._tally.count("withdrawn")
             self._keep(msgspec.structs.replace(unit, settled=self._now))
@@ -193,6 +253,10 @@ class _Feeding:
     def _tell(self, unit: Unit, calls: int) -> Unit:
         """Tell the test of the outcomes of a unit that wait; it bets once on it, when it is complete."""
         first = not unit.fed
+        if not unit.f:
+            self._tally.tell_without(unit.stage, unit.outcomes, unit.failures)
+            return msgspec.structs.replace(unit, fed=True, outcomes=0, failures=0)
+        self._tally.tell(unit.stage, unit.arm, unit.outcomes, unit.failures)
         self._tally.add(
             unit.arm, units=int(first and unit.outcomes > 0), outcomes=unit.outcomes, failed=unit.failures, calls=calls
         )
@@ -204,7 +268,18 @@ class _Feeding:
                 self._tally.labels.append("1" if failed else "0")
             final = unit.once and nth == unit.outcomes - 1
             self._test.add(unit.arm, unit.unit, failed, fraction=unit.f, final=final)
+        if unit.outcomes:
+            self._guards.extra = self._reserve()
+            self._guards.tell(unit.unit, complete=unit.once)
         return msgspec.structs.replace(unit, fed=True, outcomes=0, failures=0)
+
+    def _reserve(self) -> float:
+        """Extra calls per task that the retry reserve pays for by now."""
+        if not self._clients:
+            return 0.0
+        counts = self._tally.total()
+        seconds = self._now - (self._live or self._trial.started)
+        return guards.reserve(counts.fixed.outcomes + counts.control.outcomes, seconds, self._clients)
 
     def _advance(self) -> None:
         """Tell the test of units in the order in which they began, up to the first that is still open.
@@ -229,7 +304,7 @@ class _Feeding:
         trials.put_units(self._conn, self._trial.fix, list(self._changed.values()))
         self._advance()
         trial = msgspec.structs.replace(self._trial, counts=self._tally.total(), live_at=self._live)
-        trials.put(self._conn, trial, self._test.to_dict())
+        trials.put(self._conn, trial, {**self._test.to_dict(), GUARDS: self._guards.to_dict()})
 
 
 def _used(outcome: Outcome) -> dict[str, float]:
@@ -245,8 +320,12 @@ def _used(outcome: Outcome) -> dict[str, float]:
     return found
 
 
+def _clients(conn: Connection, fix: FixRow, now: float) -> int:
+    return max(1, clients.enforcers(conn, fix.source, fix.task, now, CLIENT_SEEN_S).get(fix.knob, 1))
+
+
 def _begin_again(conn: Connection, trial: Trial, now: float) -> Trial:
     """A new stage with a new test: units that were bet on before may not be bet on again."""
-    fresh = trials.begin(conn, trial.fix, "holdout" if trial.kind == "holdout" else "canary", trial.fraction, now)
+    fresh = trials.begin(conn, trial.fix, "holdout" if trial.kind == "holdout" else "canary", trial.share, now)
     counts = msgspec.structs.replace(fresh.counts, repairs=fresh.counts.repairs + 1)
     return msgspec.structs.replace(fresh, counts=counts)

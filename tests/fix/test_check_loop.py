@@ -210,6 +210,7 @@ def test_a_person_ends_a_check_that_is_under_way_and_its_result_is_nothing(begin
     loop = begin(command=LONG)
     in_background(loop, "checking")
     wait_for(lambda: loop.pipeline._checking._job is not None, "the check runs")
+    assert loop.pipeline.status()["checking"].startswith("f1 for ")
     decide(loop.pipeline)
     assert loop.fix().state == after
     no_job(loop)

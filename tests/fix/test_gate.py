@@ -9,6 +9,7 @@ from rsi.config import Bounds, Config
 from rsi.fix import gate
 from rsi.fix.gate import Surroundings
 from rsi.rules import When
+from rsi.stats import NEVER
 from rsi.store.fixes import FixRow, Record
 
 EVIDENCE = {"live": True, "tasks": 100, "failures": 30, "days_expected": 1.0, "units_expected": 50}
@@ -44,6 +45,8 @@ def test_nothing_speaks_against_a_safe_stable_builtin_fix_with_a_live_client():
     assert gate.rails(fix(), around()) == []
 
 
+BREAKER = {"failures": 5, "reset_s": 30.0}
+SLOW = {**EVIDENCE, "days_expected": 23.5}
 OTHER = msgspec.structs.replace(fix(), id=2, state="canary")
 STOPPED = [
     ("auto", fix(), around(config=config(fix={"auto": False}))),
@@ -57,7 +60,10 @@ STOPPED = [
     ("per_hour", fix(), around(applied_last_hour=6)),
     ("storm", fix(), around(known_sources=5, unhealthy_sources=3)),
     ("client", fix(), around(enforcers=lambda *_: 0)),
-    ("split", fix("max_concurrency", 4), around()),
+    ("split", fix("breaker", BREAKER), around(config=config(fix={"safe": ["breaker"]}))),
+    ("days", fix(evidence={**EVIDENCE, "units_expected": NEVER}), around()),
+    ("processes", fix("max_concurrency", 4, evidence={**EVIDENCE, "processes": {"live": 3, "new_a_day": 0}}), around()),
+    ("days", fix("max_concurrency", 4, evidence={**SLOW, "processes": {"live": 3, "new_a_day": 2}}), around()),
     ("idempotent", fix("reask", {"max": 1}),
      around(enforcers=lambda _s, _t, knob: int(knob != "retry"),
             rules={"retry-transient": rule(when=When(idempotent="required"))})),

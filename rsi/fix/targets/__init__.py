@@ -5,11 +5,11 @@ byte, also after a crash half way. See `docs/design/051-targets.md`.
 """
 
 from rsi.fix.targets.errors import TargetChangedError, TargetRefusedError
-from rsi.fix.targets.journal import prune
-from rsi.fix.targets.knobs import Turn, name_of, turns, worth
+from rsi.fix.targets.journal import folder_of, prune
+from rsi.fix.targets.knobs import Turn, covering, keys_of, knob_value, name_of, turn, turns, worth
 from rsi.fix.targets.lesson import Lesson, Quote, render
 from rsi.fix.targets.model import FILE_HASH, Applied, Edited, Reverted, Target, Where
-from rsi.fix.targets.resolve import is_file_target, renew, resolve, standing
+from rsi.fix.targets.resolve import is_file_target, renew, resolve, settle, standing, undoing
 from rsi.fix.targets.templates import TEMPLATES
 
 __all__ = [
@@ -25,13 +25,20 @@ __all__ = [
     "TargetRefusedError",
     "Turn",
     "Where",
+    "covering",
+    "folder_of",
     "is_file_target",
+    "keys_of",
+    "knob_value",
     "name_of",
     "prune",
     "render",
     "renew",
     "resolve",
+    "settle",
     "standing",
+    "turn",
     "turns",
+    "undoing",
     "worth",
 ]

@@ -123,6 +123,11 @@ class Editing:
             if record is not None and record.stands:
                 _end(folder, record, "released")
 
+    def settle(self) -> None:
+        """See `Target.settle`."""
+        with journal.lock(self._place.home) as folder:
+            self._settle(folder)
+
     def _replace(self, folder: Path, old: Snapshot | None, data: bytes) -> None:
         try:
             self._place.replace(old, data)

@@ -47,16 +47,12 @@ class KeyTarget:
     def make(self, after: Mapping[str, Any]) -> Change:
         """See `Target`."""
         limits = {key: self._check(key, value, self._bounds) for key, value in after.items()}
-        data, digest = self._bytes()
-        try:
-            with formats.remembered():
-                before = formats.read(self._place.file, data, list(after))
-        except NotEditableError as error:
-            raise TargetRefusedError(self._place.file, error.key, str(error)) from error
-        for key, value in before.items():
-            if value is not None:
-                self._check(key, value, None)
+        before, digest = self._read(list(after))
         return Change(target=self._target, before={**before, FILE_HASH: digest}, after=dict(after), bounds=limits)
+
+    def values(self, keys: Sequence[str]) -> dict[str, Any]:
+        """See `Target`."""
+        return self._read(keys)[0]
 
     def validate(self, change: Change, bounds: Bounds) -> None:
         """See `Target`."""
@@ -103,6 +99,11 @@ class KeyTarget:
         with formats.remembered():
             self._editing.release(applied)
 
+    def settle(self) -> None:
+        """See `Target`."""
+        with formats.remembered():
+            self._editing.settle()
+
     def state(self, change: Change) -> Where:
         """See `Target`."""
         self._own(change)
@@ -117,6 +118,19 @@ class KeyTarget:
         if all(formats.same(now[key], value) for key, value in change.after.items()):
             return "after"
         return "before" if all(formats.same(now[key], change.before.get(key)) for key in change.after) else "changed"
+
+    def _read(self, keys: Sequence[str]) -> tuple[dict[str, Any], str]:
+        """What the keys say, which has to be of their types, and the hash of the file that says it."""
+        data, digest = self._bytes()
+        try:
+            with formats.remembered():
+                found = formats.read(self._place.file, data, list(keys))
+        except NotEditableError as error:
+            raise TargetRefusedError(self._place.file, error.key, str(error)) from error
+        for key, value in found.items():
+            if value is not None:
+                self._check(key, value, None)
+        return found, digest
 
     def _own(self, change: Change) -> None:
         if change.target != self._target:

@@ -57,6 +57,10 @@ class LessonTarget:
         self._rendered(change)
         return change
 
+    def values(self, keys: Sequence[str]) -> dict[str, Any]:
+        """See `Target`; a file of lessons has no keys."""
+        return dict.fromkeys(keys)
+
     def validate(self, change: Change, bounds: Bounds) -> None:
         """See `Target`; the limits of lessons are rsi's own."""
         del bounds
@@ -90,6 +94,10 @@ class LessonTarget:
     def release(self, applied: Applied) -> None:
         """See `Target`."""
         self._editing.release(applied)
+
+    def settle(self) -> None:
+        """See `Target`."""
+        self._editing.settle()
 
     def state(self, change: Change) -> Where:
         """See `Target`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
@@ -65,6 +65,9 @@ class Target(Protocol):
     def make(self, after: Mapping[str, Any]) -> Change:
         """The change that leads from the file as it is now to `after`, with the file's hash as evidence."""
 
+    def values(self, keys: Sequence[str]) -> dict[str, Any]:
+        """What declared keys say now; `None`: not there."""
+
     def validate(self, change: Change, bounds: Bounds) -> None:
         """Declared keys only, within type, min, max, enum, and `bounds`. Reads no file."""
 
@@ -85,6 +88,9 @@ class Target(Protocol):
 
     def release(self, applied: Applied) -> None:
         """Give it up: the file stays as it is and `revert` has nothing left to do."""
+
+    def settle(self) -> None:
+        """Decide what a killed process left half way in this file."""
 
     def state(self, change: Change) -> Where:
         """Whether the file holds the before, the after, or something else in this change's place."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -55,6 +56,21 @@ def resolve(target: str, home: Path, config: Config) -> Target:
     return KeyTarget(target, place, litellm.checker(file, _keys(config, file), fallbacks), config.fix.bounds)
 
 
+def undoing(target: str, home: Path, config: Config) -> Target:
+    """The target for taking an edit back or giving it up, also where its declaration is gone by now.
+
+    Raises:
+        TargetRefusedError: a path that no fix may edit.
+    """
+    kind, _, rest = target.partition(":")
+    place = Place(home, rest.partition("#")[0])
+    return LessonTarget(target, place) if kind == LESSONS else KeyTarget(target, place, _nothing, config.fix.bounds)
+
+
+def _nothing(key: str, value: Any, bounds: Bounds | None) -> dict[str, Any]:
+    raise TargetRefusedError("", key, f"{value!r:.40} is not written here, {bounds}; this target only takes back")
+
+
 def renew(change: Change, home: Path, config: Config) -> Change:
     """The same change from what the file says now: for one that was refused because the file changed since.
 
@@ -74,6 +90,19 @@ def standing(home: Path) -> list[Applied]:
     """
     folder = journal.folder_of(home)
     return [applied_of(folder, record) for record in journal.every(folder) if record.stands]
+
+
+def settle(home: Path, config: Config) -> list[Applied]:
+    """Decide what a killed process left half way, file by file; then `standing`.
+
+    Raises:
+        TargetRefusedError: a journal cannot be read.
+    """
+    for record in journal.every(journal.folder_of(home)):
+        if record.status in {"applying", "reverting"}:
+            with suppress(TargetRefusedError):  # the file cannot be read now: it is as good as standing
+                undoing(record.target, home, config).settle()
+    return standing(home)
 
 
 def _keys(config: Config, file: str) -> list[Declared]:

@@ -111,6 +111,11 @@ TEMPLATES: Final[Mapping[str, Template]] = {
         "less at once.",
         {**_SEEN, "tool": "name", "limit": "seconds"},
     ),
+    "tool_calls": Template(
+        "In {task}, {failures} of {tasks} recent runs failed because of how a tool was called ({category}). Use only "
+        "the tools that are listed, read a tool's schema before calling it, and give every required argument.",
+        {**_SEEN, "category": "category"},
+    ),
     "missing_resource": Template(
         "In {task}, {failures} of {tasks} recent runs failed on a file or resource that was not there. Check that it "
         "exists before using it.",

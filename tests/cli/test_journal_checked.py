@@ -1,0 +1,53 @@
+"""`rsi doctor` walks the journal's chain and names the entry that somebody changed."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+import pytest
+
+from rsi import RSILoop
+from rsi.cli import main
+
+
+@pytest.fixture
+def home(tmp_path):
+    with RSILoop(tmp_path) as loop:
+        for on in (True, False, True):
+            (loop.pipeline.pause if on else loop.pipeline.resume)("person:test")
+    return tmp_path
+
+
+def journal_of(home, capsys):
+    with pytest.raises(SystemExit):
+        main(["doctor", "--json", "--home", str(home)])
+    (found,) = [one for one in json.loads(capsys.readouterr().out)["checks"] if one["name"] == "journal"]
+    return found
+
+
+def test_a_whole_chain_is_counted(home, capsys):
+    found = journal_of(home, capsys)
+    assert found["ok"]
+    assert "entries, the chain holds" in found["says"]
+
+
+def test_where_nothing_was_ever_stored_there_is_nothing_to_hold(tmp_path, capsys):
+    assert journal_of(tmp_path, capsys) == {"name": "journal", "ok": True, "says": "nothing written yet"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["UPDATE journal SET who = 'person:else' WHERE what = 'resume'", "DELETE FROM journal WHERE what = 'resume'"],
+)
+def test_an_entry_that_was_changed_or_taken_out_is_named(home, capsys, change):
+    database = sqlite3.connect(home / ".rsi" / "rsi.db")
+    (seq,) = database.execute("SELECT seq FROM journal WHERE what = 'resume'").fetchone()
+    for name in ("journal_no_update", "journal_no_delete"):
+        database.execute(f"DROP TRIGGER {name}")
+    database.execute(change)
+    database.commit()
+    database.close()
+    found = journal_of(home, capsys)
+    assert not found["ok"]
+    assert f"entry {seq if 'UPDATE' in change else seq + 1} is not as it was written" in found["says"]

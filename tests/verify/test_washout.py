@@ -1,0 +1,207 @@
+"""Where arms may act on one another a canary stops for a washout: what is verified after it, and what never is."""
+
+import msgspec
+import pytest
+from loop_kit import Loop, hand_clock
+
+from rsi.store import trials
+from rsi.store.trials import Before, Counts, Stage, StageCounts
+from rsi.verify import decide, washout
+
+
+@pytest.fixture
+def time():
+    with hand_clock() as made:
+        yield made
+
+
+@pytest.fixture
+def loop(tmp_path, time):
+    """An incident that has just begun: the canary starts at its first failures, out of a healthy past."""
+    made = Loop(tmp_path)
+    made.client()
+    made.fail(n=0, ok=150)
+    made.pipeline.cycle()
+    made.fail(n=4, ok=12)
+    made.pipeline.cycle()
+    assert made.trial().counts.before.tasks < washout.MIN_BEFORE or made.trial().counts.before.failed < 8
+    yield made
+    made.close()
+
+
+def world(loop, fixed, control, without):
+    """What each arm fails while a part has the fix, and everybody while nobody has it."""
+
+    def outcome(_scope, arms):
+        part = loop.trial().fraction > 0
+        p = (fixed if "fixed" in arms.values() else control) if part else without
+        return loop.random.random() < p, 1
+
+    return outcome
+
+
+def to_washout(loop, time, outcome):
+    loop.until(lambda _: loop.trial().fraction == 0, outcome, step=20, clock_=time)
+    assert loop.trial().fraction == 0
+
+
+def decided(fix):
+    return fix.state != "canary"
+
+
+def test_an_incident_that_began_with_the_canary_is_verified_after_a_washout(loop, time):
+    outcome = world(loop, 0.03, 0.3, 0.3)
+    to_washout(loop, time, outcome)
+    assert loop.fix().verdict.why.startswith(decide.INTERACT)
+    (experiment,) = loop.pipeline.policy().experiments
+    assert (experiment.state, experiment.fraction) == ("canary", 0.0)
+    assert loop.pipeline.policy().scopes == []  # nobody has it
+    fix = loop.until(decided, outcome, step=20, clock_=time)
+    assert (fix.state, fix.verdict.outcome) == ("verified", "verified")
+    assert [stage.fraction for stage in loop.trial().counts.stages] == [0.5, 0.0, 0.5, 0.95]
+    assert "fraction 0.5" in fix.verdict.method
+    stages = [line["detail"]["fraction"] for line in fix.journal if line["what"] == "fix.stage"]
+    assert stages == [0.0, 0.5]
+
+
+def test_failures_that_only_move_are_never_verified_and_the_verdict_says_so(loop, time):
+    """Capacity is short: the control arm pays for the fixed one, and without the fix .23 fail, as all together do."""
+    fix = loop.until(decided, world(loop, 0.03, 0.43, 0.23), step=60, most=16, clock_=time)
+    assert (fix.state, fix.verdict.outcome) == ("canary", "undecided")
+    assert "control arm fails" in fix.verdict.why
+    assert "while nobody had the fix" in fix.verdict.why
+    assert decide.at_deadline(fix.verdict, "keep") == "remove"
+    assert loop.trial().counts.fixed.failed / loop.trial().counts.fixed.outcomes < 0.1  # the arms differ as ever
+
+
+def test_an_incident_that_ends_with_the_canary_verifies_nothing(loop, time):
+    """In the washout nothing fails any more: whether that is the world's doing or the canary's, nobody can tell."""
+    to_washout(loop, time, world(loop, 0.03, 0.3, 0.3))
+    fix = loop.until(decided, world(loop, 0.0, 0.0, 0.0), step=60, most=10, clock_=time)
+    assert (fix.state, fix.verdict.outcome) == ("canary", "undecided")
+
+
+def test_a_shortage_that_gets_worse_with_the_washout_verifies_nothing(loop, time):
+    """One change of the world makes one side of the washout look good, and the other not."""
+    to_washout(loop, time, world(loop, 0.03, 0.43, 0.23))
+    fix = loop.until(decided, world(loop, 0.2, 0.6, 0.4), step=60, most=10, clock_=time)
+    assert (fix.state, fix.verdict.outcome) == ("canary", "undecided")
+
+
+def test_a_washout_moves_neither_arms_nor_bets_and_its_first_tasks_are_not_counted(loop, time):
+    outcome = world(loop, 0.03, 0.3, 0.3)
+    to_washout(loop, time, outcome)
+    before = loop.trial().counts
+    with loop.store.read() as conn:
+        state = trials.state(conn, 1)
+    loop.act(washout.SETTLE_TASKS + 10, outcome, duration_ms=100)
+    loop.pipeline.cycle()
+    after = loop.trial().counts
+    assert (after.fixed, after.control, after.labels) == (before.fixed, before.control, before.labels)
+    told = after.told[-1]
+    assert (told.settling, told.fixed, told.control) == (washout.SETTLE_TASKS, 0, 10)
+    with loop.store.read() as conn:
+        assert trials.state(conn, 1) == state
+
+
+def test_a_restart_in_the_middle_of_a_washout_changes_nothing(loop, time):
+    outcome = world(loop, 0.03, 0.3, 0.3)
+    to_washout(loop, time, outcome)
+    loop.act(40, outcome)
+    loop.pipeline.cycle()
+    trial, policy = loop.trial(), loop.pipeline.policy()
+    loop.restart()
+    loop.pipeline.cycle()
+    assert loop.trial() == trial
+    assert loop.pipeline.policy().experiments == policy.experiments
+    assert loop.until(decided, outcome, step=20, clock_=time).state == "verified"
+
+
+def test_a_washout_whose_test_cannot_be_read_any_more_begins_a_new_canary(loop, time):
+    outcome = world(loop, 0.03, 0.3, 0.3)
+    to_washout(loop, time, outcome)
+    loop.store.write(lambda conn: trials.put(conn, trials.get(conn, 1), {"version": 99}))
+    loop.act(20, outcome)
+    loop.pipeline.cycle()
+    found = loop.trial()
+    assert (found.fraction, found.counts.repairs, found.counts.told) == (0.5, 1, ())
+
+
+def test_a_session_that_began_with_a_part_and_goes_on_in_the_washout_is_left_out(loop, time):
+    outcome = world(loop, 0.03, 0.3, 0.3)
+    first = loop.pipeline.policy().experiments[0]
+    to_washout(loop, time, outcome)
+    before = loop.trial().counts.crossed
+    for experiment in (first, loop.pipeline.policy().experiments[0]):
+        arm = decide_arm(experiment, "long")
+        ref = {"id": "f1", "arm": arm, "f": experiment.fraction, "stage": experiment.stage, "enforced": True}
+        loop.send(loop.item(session="long", fixes=[ref]))
+    loop.pipeline.cycle()
+    assert loop.trial().counts.crossed == before + 1
+
+
+def decide_arm(experiment, unit):
+    from rsi.policy import arm
+
+    return arm(experiment.salt, unit, experiment.fraction)
+
+
+NOTHING = Before()
+
+
+def counts(*told, before=NOTHING, washed=None):
+    """Canary and washout in turn: (fixed, failed, control, failed) of each."""
+    stages = tuple(Stage(n, "canary", "", 0.0 if n % 2 == 0 else 0.5, 0.0) for n in range(1, (washed or len(told)) + 1))
+    parts = tuple(
+        StageCounts(n, fixed=a, fixed_failed=b, control=c, control_failed=d) for n, (a, b, c, d) in enumerate(told, 1)
+    )
+    return Counts(stages=stages, told=parts, before=before)
+
+
+HALF = (80, 2, 80, 24)
+
+
+def test_the_rate_before_speaks_only_where_it_was_counted_over_enough():
+    assert washout.by_before(counts(HALF, before=Before(200, 60)))
+    assert not washout.by_before(counts(HALF, before=Before(washout.MIN_BEFORE - 1, 12)))
+    assert not washout.by_before(counts(HALF, before=Before(200, 24)))  # all together fail as before
+    assert not washout.by_before(counts(HALF, (0, 0, 160, 48), before=Before(200, 60)))  # a washout knows better
+
+
+@pytest.mark.parametrize(
+    ("first", "without", "second", "clear"),
+    [
+        (HALF, (0, 0, 160, 48), HALF, True),
+        (HALF, (0, 0, 160, 24), HALF, False),  # failures moved
+        (HALF, (0, 0, 160, 0), (80, 0, 80, 0), False),  # it ended
+        (HALF, (0, 0, 160, 70), (80, 35, 80, 70), False),  # it got worse
+        (HALF, (0, 0, 160, 48), (60, 1, 60, 18), False),  # not as many on the other side yet
+    ],
+    ids=["fell", "moved", "ended", "worse", "short"],
+)
+def test_a_washout_is_compared_with_what_lies_on_both_sides(first, without, second, clear):
+    assert washout.by_washout(counts(first, without, second)) is clear
+
+
+def test_each_washout_is_half_as_long_again_as_the_last_and_there_are_only_so_many():
+    assert washout.fraction(counts(HALF), 0.5) == 0.0
+    assert washout.fraction(counts(HALF, (0, 0, 159, 24)), 0.5) is None
+    assert washout.fraction(counts(HALF, (0, 0, 160, 24)), 0.5) == 0.5
+    done = [HALF, (0, 0, 160, 24), HALF]
+    assert washout.fraction(counts(*done[:2], (79, 2, 80, 24)), 0.5) is None
+    assert washout.fraction(counts(*done), 0.5) == 0.0
+    assert washout.fraction(counts(*done, (0, 0, 239, 48)), 0.5) is None
+    assert washout.fraction(counts(*done, (0, 0, 240, 48)), 0.5) == 0.5
+    assert washout.fraction(counts(*done[:2] * washout.MOST, HALF), 0.5) is None
+
+
+def test_a_canary_that_has_just_gone_on_does_not_stop_again():
+    told = counts(HALF, (0, 0, 160, 24), washed=3)
+    assert washout.fraction(told, 0.5) is None
+    assert "compared with as many" in washout.says(told)
+
+
+def test_bursts_make_the_comparison_more_careful():
+    fell = counts(HALF, (0, 0, 160, 42), (80, 2, 80, 22))
+    assert washout.by_washout(fell)
+    assert not washout.by_washout(msgspec.structs.replace(fell, labels=("0" * 28 + "1" * 12) * 10))
