@@ -29,8 +29,9 @@ lint: $(READY)
 fast: $(READY)
 	$(BIN)/pytest -m 'not slow and not campaign'
 
+# A file is run by one worker; two of them, because most tests wait for processes.
 test: lint
-	RSI_BWRAP=$$($(BIN)/python tests/sandbox/fetch_bubblewrap.py $(VENV)/bubblewrap) $(BIN)/pytest
+	RSI_BWRAP=$$($(BIN)/python tests/sandbox/fetch_bubblewrap.py $(VENV)/bubblewrap) $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 # Each adapter against its real framework, at the newest and the oldest supported version.
 frameworks: $(READY)
