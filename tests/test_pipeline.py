@@ -251,6 +251,38 @@ def test_the_storm_guard_starts_nothing_while_many_sources_are_unhealthy(tmp_pat
     loop.close()
 
 
+def test_a_storm_that_strikes_one_source_after_the_other_starts_nothing(tmp_path, time):
+    loop = Loop(tmp_path)
+    for n in range(10):
+        loop.client(source=f"s{n}")
+        loop.send(*(loop.item(source=f"s{n}") for _ in range(40)))
+    loop.pipeline.cycle()
+    for n in range(5):  # so few that health is not sure yet
+        loop.send(*(loop.item(source=f"s{n}", category="rate_limit") for _ in range(3)))
+        loop.pipeline.cycle()
+        time.forward(1.5)
+        loop.pipeline.cycle()
+    time.forward(20)
+    loop.pipeline.cycle()
+    assert [fix.state for fix in loop.fixes()] == ["proposed"] * 5
+    assert all("storm: 5 of 10" in " ".join(fix.rails) for fix in loop.fixes())
+    loop.close()
+
+
+def test_one_source_of_ten_is_helped_once_the_others_were_seen_to_work(tmp_path, time):
+    loop = Loop(tmp_path)
+    for n in range(10):
+        loop.client(source=f"s{n}")
+        loop.send(*(loop.item(source=f"s{n}", category="rate_limit" if n == 3 else None) for _ in range(40)))
+    loop.pipeline.cycle()
+    assert loop.fix().state == "proposed"
+    assert "watched until" in " ".join(loop.fix().rails)
+    time.forward(11)
+    loop.pipeline.cycle()
+    assert loop.fix().state == "canary"
+    loop.close()
+
+
 def test_one_source_of_one_that_is_down_is_no_storm(loop):
     loop.client()
     loop.fail(n=40, ok=3)

@@ -26,6 +26,9 @@ from rsi.store.fixes import FixRow, Record
 ANY: Final = "*"
 SETTLE_S: Final = 60.0
 """A file is edited by itself only so long after the proposal: a client polls every 30 s, and may enforce the knob."""
+STORM_LOOK_S: Final = 10.0
+"""A fix starts by itself only so long after it was planned where there are sources enough for a storm: a task takes
+seconds, and three of them have to fail at the others."""
 _MORE: Final = frozenset({"retry", "timeout_s", "max_output_tokens", "max_concurrency"})
 """Knobs that let a run have more of something."""
 
@@ -136,6 +139,14 @@ def _storm(_fix: FixRow, around: Surroundings) -> Iterator[Rail]:
     if known >= fix.storm_sources and bad > fix.storm_share * known:
         sentence = f"storm: {bad} of {known} known sources are unhealthy, above {fix.storm_share:.0%}"
         yield Rail("storm", sentence, at_once=True)
+
+
+def _alone(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
+    """What strikes many strikes one of them first: the storm guard needs a moment to see the others."""
+    ripe = fix.created + STORM_LOOK_S
+    if around.known_sources >= around.config.fix.storm_sources and around.now < ripe:
+        sentence = f"whether other sources fail as well is watched until {clock.iso(ripe)}"
+        yield Rail("alone", sentence, yields=True, at_once=True)
 
 
 def _file(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
@@ -312,5 +323,5 @@ def _bounds(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
 _RAILS: Final[tuple[Callable[[FixRow, Surroundings], Iterator[Rail]], ...]] = (
     _paused, _bounds, _file, _person, _client, _idempotent, _splittable, _whole, _loops,
     _auto, _knob, _rule, _prototype, _evidence, _queued,
-    _storm, _per_hour, _cooldown, _isolation, _check,
+    _storm, _alone, _per_hour, _cooldown, _isolation, _check,
 )  # fmt: skip

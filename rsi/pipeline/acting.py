@@ -172,6 +172,7 @@ class Acting:
         self, conn: Connection, rules: Mapping[str, Any], waiting: Collection[FixRow], now: float
     ) -> Surroundings:
         config = self._config
+        enough = config.fix.min_failures  # in a row: a plan needs no more, and health waits for more
         sources = [row for (_, task), row in health.load(conn).items() if not task and row.state != "unknown"]
         known = [row for row in sources if now - row.at < FORGOTTEN_S]
         standing = fixes.in_states(conn, fixes.STANDING)
@@ -183,7 +184,7 @@ class Acting:
             config=config,
             paused=paused(conn),
             known_sources=len(known),
-            unhealthy_sources=sum(row.state == "unhealthy" for row in known),
+            unhealthy_sources=sum(row.state == "unhealthy" or row.run_of_failures >= enough for row in known),
             applied_last_hour=fixes.applied_since(conn, now - HOUR_S) + len(writing),
             enforcers=clients.live(conn, now, config.client_ttl).enforcers,
             rules=rules,

@@ -29,6 +29,7 @@ def around(**changes):
     made = Surroundings(
         config=Config(), paused=False, known_sources=1, unhealthy_sources=1, applied_last_hour=0,
         enforcers=lambda *_: 1, rules={"retry-transient": rule()}, records={}, experiments=[], scope=lambda *_: {},
+        now=1000.0,
     )  # fmt: skip
     return msgspec.structs.replace(made, **changes)
 
@@ -59,6 +60,7 @@ STOPPED = [
     ("paused", fix(), around(paused=True)),
     ("per_hour", fix(), around(applied_last_hour=6)),
     ("storm", fix(), around(known_sources=5, unhealthy_sources=3)),
+    ("alone", fix(created=995.0), around(known_sources=5)),
     ("client", fix(), around(enforcers=lambda *_: 0)),
     ("split", fix("breaker", BREAKER), around(config=config(fix={"safe": ["breaker"]}))),
     ("days", fix(evidence={**EVIDENCE, "units_expected": NEVER}), around()),
@@ -105,6 +107,7 @@ def test_all_refusals_are_kept_not_only_the_first():
 def test_the_storm_guard_needs_enough_known_sources():
     assert names(fix(), around(known_sources=4, unhealthy_sources=4)) == []
     assert names(fix(), around(known_sources=5, unhealthy_sources=2)) == []
+    assert names(fix(created=995.0), around(known_sources=4)) == []
 
 
 def test_advice_is_never_started():

@@ -60,7 +60,7 @@ def test_a_node_is_tried_again_as_the_policy_says(world, how):
         ("ok", 3),
     ]
     root = world.sent(kind="task")[0]
-    assert (root["status"], root["policy_version"]) == ("ok", 1)
+    assert (root["status"], root["policy_version"], root["attempt"]) == ("ok", 1, 3)
 
 
 def test_retry_exhausted(world):

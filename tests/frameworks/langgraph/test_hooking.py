@@ -210,3 +210,56 @@ def test_the_entry_point_and_the_built_in_name_are_the_same():
     (built_in,) = [each for each in BUILT_IN if each.name == "langgraph"]
     assert declared.value == built_in.target
     assert isinstance(built_in.load(), LangGraphAdapter)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_the_hosts_thread_neither_reads_nor_writes_nor_connects(tmp_path, daemon, there):
+    """With the daemon there, and away: Python itself tells of every file, socket and process that a thread asks for."""
+    said = run(
+        """
+        import sys, threading
+        from typing import TypedDict
+        from langgraph.graph import START, StateGraph
+        import rsi
+        from rsi_adapters.langgraph import apply_to_graph, install
+
+        class State(TypedDict):
+            x: int
+
+        def work(state):
+            if state["x"]:
+                raise ValueError("no")
+            return {"x": 1}
+
+        install()
+        graph = StateGraph(State).add_node("work", work).add_edge(START, "work").compile(name="app")
+        apply_to_graph(graph)
+
+        def both():
+            graph.invoke({"x": 0})
+            try:
+                graph.invoke({"x": 1})
+            except ValueError:
+                pass
+
+        both()  # loads what is loaded once
+        host, heard, listening = threading.get_ident(), [], True
+        PREFIXES = ("open", "os.", "socket.", "subprocess.", "shutil.", "sqlite3.", "urllib.", "http.", "time.sleep", "import")
+
+        def hook(event, args):
+            if listening and threading.get_ident() == host and event.startswith(PREFIXES):
+                heard.append((event, str(args)[:80]))
+
+        sys.addaudithook(hook)
+        for _ in range(50):
+            both()
+        listening = False
+        rsi.flush(10)
+        print(heard)
+        """,
+        tmp_path,
+        RSI_URL=daemon.url if there else "http://127.0.0.1:9",
+        RSI_SOURCE="quiet",
+    )
+    assert said == "[]\n"
+    assert len(daemon.items(source="quiet", kind="task")) == (102 if there else 0)
