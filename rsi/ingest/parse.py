@@ -25,11 +25,20 @@ _COMMAS: Final = 4 * MAX_ITEMS
 #: What editors on Windows put before UTF-8.
 _BOM: Final = b"\xef\xbb\xbf"
 
+
+def _float(digits: str) -> float:
+    """A number of `metadata`. The decoder's own way takes 20 times as long where the exponent is large."""
+    value = float(digits)
+    if math.isinf(value):
+        raise ValueError("Number out of range")  # as the decoder says it
+    return value
+
+
 #: The whole body at once: the fast path.
-_many: Final = msgspec.json.Decoder(list[Wire]).decode
-_lines: Final = msgspec.json.Decoder(Wire).decode_lines
-_one: Final = msgspec.json.Decoder(Wire).decode
-_any: Final = msgspec.json.Decoder().decode
+_many: Final = msgspec.json.Decoder(list[Wire], float_hook=_float).decode
+_lines: Final = msgspec.json.Decoder(Wire, float_hook=_float).decode_lines
+_one: Final = msgspec.json.Decoder(Wire, float_hook=_float).decode
+_any: Final = msgspec.json.Decoder(float_hook=_float).decode
 _raws: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 

@@ -13,6 +13,7 @@ from rsi import clock
 from rsi.config import Config, Limits, RedactConfig
 from rsi.errors import InvalidInputError, StoreError, TooLargeError
 from rsi.ingest import Ingest
+from rsi.ingest.parse import parse
 from rsi.model import Batch, Outcome
 from rsi.store import Store, outcomes, rejects
 
@@ -437,3 +438,10 @@ def test_names_are_printable_and_short(bench):
     assert found.task.startswith("a b cd")
     assert 190 < len(found.task) <= 200
     assert found.model == "m [31m"
+
+
+def test_a_number_beyond_every_float_is_refused_alone_and_large_ones_are_kept():
+    body = b'[{"task":"t","success":true,"metadata":{"a":1e999}},{"task":"t","success":true,"metadata":{"a":1.7e308}}]'
+    refused, kept = parse(body, Limits()).items
+    assert "out of range" in refused.error
+    assert kept.metadata == {"a": 1.7e308}
