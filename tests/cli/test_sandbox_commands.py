@@ -484,10 +484,16 @@ def test_an_interrupt_ends_the_command_and_leaves_nothing(isolated, work, option
     process = subprocess.Popen(
         [sys.executable, "-m", "rsi", "sandbox", "run", *options, "--", "sh", "-c", f"trap '' TERM INT; sleep {seconds}"],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        # a shell that puts the tests into the background has it ignored, and that is inherited
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - these tests start no threads
     )  # fmt: skip
-    wait_for(lambda: running(seconds))
-    process.send_signal(number)
-    process.communicate(timeout=20)
+    try:
+        wait_for(lambda: running(seconds))
+        process.send_signal(number)
+        process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.communicate()
     assert process.returncode == status
     wait_for(lambda: not running(seconds), 10)
 
