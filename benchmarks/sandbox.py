@@ -112,7 +112,7 @@ def main() -> int:
     arguments.add_argument("--files", type=int, default=10_000)
     arguments.add_argument("--megabytes", type=int, default=200)
     arguments.add_argument("--rounds", type=int, default=100)
-    arguments.add_argument("--bwrap", default=shutil.which("bwrap"))
+    arguments.add_argument("--bwrap", default=os.environ.get("RSI_BWRAP") or shutil.which("bwrap"))
     given = arguments.parse_args()
     before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="rsi-bench-") as made:

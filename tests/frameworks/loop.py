@@ -20,7 +20,7 @@ from provider import Answer, Provider
 THREADS = 8
 #: The share of units whose first call is refused.
 FAILING = 0.3
-PATIENCE_S = 240.0
+PATIENCE_S = 500.0
 DECIDED = {"verified", "worse", "no_difference"}
 
 
@@ -37,6 +37,7 @@ class RealLoop:
         self.provider = Provider(default=self._flaky)
         self.python = os.environ.get("RSI_DAEMON_PYTHON", sys.executable)
         self._stop = threading.Event()
+        self._last: Exception | None = None
 
     def __enter__(self) -> Self:
         self.provider.__enter__()
@@ -115,8 +116,8 @@ class RealLoop:
             turn += 1
             try:
                 work(f"unit w{number}x{turn}")
-            except Exception:
-                time.sleep(0)
+            except Exception as error:
+                self._last = error
             time.sleep(0.05)
 
     def _wait(self, what: Callable[[], Any], why: str) -> Any:
@@ -126,7 +127,9 @@ class RealLoop:
             if found:
                 return found
             time.sleep(0.1)
-        raise AssertionError(f"{why} did not come: {self._story()}\n{self._log.read_text()[-3000:]}")
+        raise AssertionError(
+            f"{why} did not come: {self._story()}; last failure: {self._last!r}\n{self._log.read_text()[-3000:]}"
+        )
 
     def _story(self) -> str:
         """What became of each fix, for a failure's message."""

@@ -17,20 +17,35 @@ import click
 
 from rsi.cli.demo import modes
 from rsi.cli.demo.stage import Stage
-from rsi.cli.demo.story import Story
+from rsi.cli.demo.story import LONGEST_S, Story
 
 
 @click.command()
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="The provider's weather.")
 @click.option("--null", "null", is_flag=True, help="Canary a change that does nothing; it must not be verified.")
 @click.option("--harmful", is_flag=True, help="Canary a change that hurts; it must be rolled back.")
+@click.option(
+    "--seconds",
+    default=LONGEST_S,
+    show_default=True,
+    type=click.FloatRange(10, 3600),
+    help="End after this long even without a verdict; a busy machine needs more.",
+)
 @click.option("--json", "as_json", is_flag=True, help="End with one line of JSON: verdict and mode.")
 @click.option("--home", "--keep", "home", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
               help="Keep the demo's home in this new or empty folder.")  # fmt: skip
 @click.option("--quiet", is_flag=True, help="Print the verdict only.")
 @click.pass_context
 def demo(
-    ctx: click.Context, *, seed: int, null: bool, harmful: bool, as_json: bool, home: Path | None, quiet: bool
+    ctx: click.Context,
+    *,
+    seed: int,
+    null: bool,
+    harmful: bool,
+    seconds: float,
+    as_json: bool,
+    home: Path | None,
+    quiet: bool,
 ) -> None:
     """Show failures → issues → the safe fix going live → both arms → the verdict.
 
@@ -52,7 +67,7 @@ def demo(
         tempfile.TemporaryDirectory(prefix="rsi-demo-") as scratch,
         Stage(Path(scratch), home or Path(scratch) / "home", seed, mode.rules) as stage,
     ):
-        verdict = Story(stage, mode, quiet=quiet or bool(given.get("quiet"))).tell()
+        verdict = Story(stage, mode, seconds, quiet=quiet or bool(given.get("quiet"))).tell()
     if as_json:
         click.echo(json.dumps({"verdict": verdict, "mode": mode.name}))
     ctx.exit(0 if verdict in mode.expected else 1)

@@ -17,7 +17,7 @@ import rsi
 from rsi import clock
 
 PATIENCE_S: Final = 0.6  # how long an agent waits for an answer unless a policy says otherwise
-THINKS_S: Final = (0.1, 0.3)
+THINKS_S: Final = (0.05, 0.2)
 BILLING_EVERY_S: Final = 0.5
 LOOKS_UP_EVERY_S: Final = 0.5
 

@@ -50,7 +50,7 @@ class Mode:
     units: int
 
 
-HELPFUL: Final = Mode("helpful", "retry-transient", {}, frozenset({"verified"}), 1200)
+HELPFUL: Final = Mode("helpful", "retry-transient", {}, frozenset({"verified"}), 5000)
 NULL: Final = Mode(
     "null",
     "demo-null",

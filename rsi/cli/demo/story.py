@@ -16,7 +16,7 @@ from rsi.cli.remote import Remote
 from rsi.errors import ConflictError
 
 POLL_S: Final = 0.5
-#: The demo is over after this long, whatever it has seen.
+#: The demo is over after this long, whatever it has seen, unless its caller says otherwise.
 LONGEST_S: Final = 52.0
 #: So many units must have ended after the fix was live in the agents before the story may end.
 MIN_UNITS: Final = 250
@@ -27,8 +27,9 @@ AGENT: Final = "demo-agent"
 class Story:
     """Follows one fix from the first failure to its verdict."""
 
-    def __init__(self, stage: Stage, mode: Mode, *, quiet: bool) -> None:
+    def __init__(self, stage: Stage, mode: Mode, longest: float, *, quiet: bool) -> None:
         self._quiet = quiet
+        self._longest = longest
         self._stage = stage
         self._mode = mode
         self._began = clock.monotonic()
@@ -42,7 +43,7 @@ class Story:
         self._stage.start_agents(remote.url)
         self._say("16 agents ask a provider that fails 3 first tries in 10; one more agent has a bad key")
         followed: dict[str, Any] = {}
-        while clock.monotonic() - self._began < LONGEST_S:
+        while clock.monotonic() - self._began < self._longest:
             clock.sleep(POLL_S)
             self._tell_issues(remote)
             followed = self._follow(remote)
@@ -90,6 +91,8 @@ class Story:
             self._once("canary", f"{fix['id']} goes live for half of the units: {change[:150]}")
             self._live_at = self._live_at or self._tasks(remote)
         verdict = fix.get("verdict") or {}
+        if state == "canary" and "nobody has the fix for" in verdict.get("why", ""):
+            self._once("washout", f"  {fix['id']} canary: nobody has it for a while: did failures fall or only move?")
         settled = verdict.get("n_fixed", 0) + verdict.get("n_control", 0)
         if settled:
             self._once(f"n{settled // 50}", f"  {fix['id']} {state}: {_arms(verdict)}")

@@ -26,6 +26,7 @@ DESCRIPTORS = 5
 _LONGEST = 8192
 _KIB = 1024
 _FIRST_TO_GO = b"1000"
+_JOIN = "join a control group"
 
 
 def serve(descriptors: list[int]) -> None:
@@ -62,18 +63,20 @@ class _Supervisor:
             _write("/proc/self/oom_score_adj", _FIRST_TO_GO)
         user = self._prepare(order)
         (go, let_go), (status, status_end), (account, account_end) = os.pipe(), os.pipe(), os.pipe()
+        own, given = _doors(order.cgroups)
         pid = self._clone(order)
         if pid == 0:
             try:
                 for fd in (let_go, status, account):
                     os.close(fd)
+                _enter(own, status_end)
                 pipes = init.Pipes(go, status_end, account_end, self._channel.fileno(), self._standard)
                 init.run(order, pipes, built=self._root_mode)
             finally:
                 os._exit(init.FAILED)
-        for fd in (go, status_end, account_end, *self._standard):
+        for fd in (go, status_end, account_end, *own, *self._standard):
             os.close(fd)
-        self._admit(order, pid, user)
+        self._admit(given, pid, user)
         os.write(let_go, b"g")
         _tell(self._channel, _outcome(status))
         _tell(self._channel, _end(pid, account))
@@ -100,11 +103,11 @@ class _Supervisor:
         with Stage("namespaces", "make the namespaces"):
             return calls.clone(flags)
 
-    def _admit(self, order: Order, pid: int, user: tuple[int, int]) -> None:
-        """Before the init does anything: its groups, its names, and that the daemon can end it."""
-        for folder in order.cgroups:
-            with Stage("cgroup", "join a control group"):
-                _write(folder + b"/cgroup.procs", str(pid).encode())
+    def _admit(self, groups: list[bytes], pid: int, user: tuple[int, int]) -> None:
+        """Before the init does anything more: its groups, its names, and that the daemon can end it."""
+        for file in groups:
+            with Stage("cgroup", _JOIN):
+                _write(file, str(pid).encode())
         with Stage("idmap" if self._root_mode else "namespaces", "say who the sandbox's user is"):
             if not self._root_mode:
                 idmap.forbid_groups(pid)
@@ -113,6 +116,35 @@ class _Supervisor:
             descriptor = os.pidfd_open(pid)
             socket.send_fds(self._channel, [f"started {pid}".encode()], [descriptor])
             os.close(descriptor)
+
+
+def _doors(cgroups: list[bytes]) -> tuple[list[int], list[bytes]]:
+    """What the init itself writes to, open, and what is written for it.
+
+    A thread that moves itself waits for nobody; a process that is moved waits for a grace period of the kernel
+    (cgroup_procs_write_start), which is most of what an order takes. Version 2 has no file for that.
+    """
+    own: list[int] = []
+    given: list[bytes] = []
+    for folder in cgroups:
+        with Stage("cgroup", _JOIN):
+            try:
+                own.append(os.open(folder + b"/tasks", os.O_WRONLY | os.O_CLOEXEC))
+            except FileNotFoundError:
+                given.append(folder + b"/cgroup.procs")
+    return own, given
+
+
+def _enter(doors: list[int], status: int) -> None:
+    """In the init, whose only thread this is."""
+    try:
+        for fd in doors:
+            with Stage("cgroup", _JOIN):
+                os.write(fd, b"0")
+            os.close(fd)
+    except BrokenError as error:
+        os.write(status, error.encode())
+        os._exit(init.FAILED)
 
 
 def _dump_no_core() -> None:

@@ -357,7 +357,7 @@ def test_uninstalled_while_a_crew_works_every_agent_has_its_own_model(world, cre
     assert world.brief() == [("task", "find", "ok", None)]
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_a_real_loop(tmp_path):
     adapter.uninstall()
     with loop.RealLoop(tmp_path) as real:

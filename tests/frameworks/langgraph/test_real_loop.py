@@ -65,7 +65,7 @@ def real(tmp_path: Any) -> Iterator[loop.RealLoop]:
         rsi.configure(enabled=False)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("made", [an_agent, a_graph])
 def test_a_fix_goes_live_is_verified_and_is_taken_back_without_a_restart(real, made):
     work = made(real.provider.url)

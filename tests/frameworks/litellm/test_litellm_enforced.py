@@ -224,7 +224,7 @@ def test_switched_off_nothing_is_sent(world, router, daemon, monkeypatch):
     assert daemon.posts == []
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_a_real_loop(tmp_path):
     adapter.uninstall()
     with loop.RealLoop(tmp_path) as real:

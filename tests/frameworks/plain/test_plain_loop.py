@@ -20,7 +20,7 @@ def test_the_environment_holds_only_what_an_agent_needs() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_a_fix_goes_live_is_verified_and_is_taken_back_without_a_restart(tmp_path: Path) -> None:
     with loop.RealLoop(tmp_path) as real:
         rsi.configure(url=real.url, source="plain-app", enabled=True)
