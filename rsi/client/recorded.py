@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, Final, TypedDict
 
 from rsi import clock
@@ -46,6 +47,8 @@ class OutcomeFields(StepFields, total=False):
 
 
 _KNOWN: Final = OutcomeFields.__optional_keys__
+#: Of one outcome so many texts are counted, and containers in containers so deep.
+_TEXTS, _DEEP = 1_000, 4
 
 
 class Recorded:
@@ -71,6 +74,21 @@ class Recorded:
         self._fields = fields
         self._run: Run | None = current_run()
         self._ts = clock.now()
+
+    def weight(self) -> int:
+        """What it holds of the host's memory, roughly: characters of its texts, and those of its bytes."""
+        left = _TEXTS
+        total = 0
+        inside: list[tuple[Any, int]] = [(self._fields, 0), ((self._task, self._error), 0)]
+        while inside and left > 0:
+            value, depth = inside.pop()
+            if isinstance(value, str | bytes | bytearray):
+                total += len(value)
+                left -= 1
+            elif depth < _DEEP and isinstance(value, dict | list | tuple):
+                values = value.values() if isinstance(value, dict) else value
+                inside += [(each, depth + 1) for each in islice(values, left)]
+        return total
 
     def item(self) -> dict[str, Any]:
         """The outcome; inside an open run a step of it, unless its kind was given."""

@@ -15,12 +15,15 @@ from rsi.client.delivery import MAX_ASKED_S, TryLaterError, deliver
 from rsi.client.discovery import RefusedError
 from rsi.client.encode import Encoder, Pending
 from rsi.client.link import Link
+from rsi.client.recorded import Recorded
 from rsi.client.spool import Spool
 from rsi.client.tally import Tally
 from rsi.client.transport import UnreachableError
 
-QUEUE_SIZE: Final = 10_000  # some 10 MB of outcomes at most; minutes of a busy agent
+QUEUE_SIZE: Final = 10_000  # some 10 MB of what guards report; minutes of a busy agent
+MAX_HELD: Final = 64 << 20  # characters of what was recorded by hand, whose metadata may be anything
 BATCH: Final = 500
+BATCH_BYTES: Final = 8 << 20
 LINGER_S: Final = 0.05  # outcomes come in flocks; this gathers one and is not felt
 AWAY_LINGER_S: Final = 0.25  # for the spool: nobody waits for it, and a file is opened less often
 IDLE_S: Final = 30.0  # how often an idle sender looks at the spool and its registrations
@@ -56,6 +59,7 @@ class Sender:
         self._tally = tally
         self._size = size
         self._queue: deque[Pending] = deque()
+        self._held = 0
         self._asleep = True
         self._signal = threading.Event()
         self._urgent = threading.Event()
@@ -72,13 +76,22 @@ class Sender:
 
     def put(self, pending: Pending) -> None:
         """Queue; a full queue drops the newest, counted. Costs about a microsecond and never raises."""
-        if len(self._queue) >= self._size or self._stopping:
+        full = len(self._queue) >= self._size or self._stopping
+        if full or (type(pending) is Recorded and not self._holds(pending)):
             self._refused += 1
             self._tally.count("dropped")
             return
         self._queue.append(pending)
         if self._asleep:
             self.wake()
+
+    def _holds(self, recorded: Recorded) -> bool:
+        """Whether there is room for what it holds. Not exact between threads, and anew with each empty queue."""
+        weight = recorded.weight()
+        if self._held + weight > MAX_HELD and self._queue:
+            return False
+        self._held += weight
+        return True
 
     def wake(self) -> None:
         """There is something to do; starts the thread if there is none."""
@@ -124,8 +137,9 @@ class Sender:
             if not thread.is_alive():
                 return
         left = list(self._inflight)
-        if self._queue:
-            left += self._take(self._make_encoder(), self._size)
+        encoder = self._make_encoder() if self._queue else None
+        while encoder is not None and self._queue:
+            left += self._take(encoder)
         if left:
             self._keep(left)
 
@@ -159,7 +173,7 @@ class Sender:
         self._urgent.clear()
         self._at_turn()
         while self._queue:
-            self._inflight = self._take(encoder, BATCH)
+            self._inflight = self._take(encoder)
             self._send_or_keep(link, self._inflight)
             self._inflight = []
         if not self._pause:
@@ -167,13 +181,20 @@ class Sender:
         for flusher in flushers:
             flusher.set()
 
-    def _take(self, encoder: Encoder, limit: int) -> list[bytes]:
+    def _take(self, encoder: Encoder) -> list[bytes]:
         lines: list[bytes] = []
-        while self._queue and len(lines) < limit:
+        size = 0
+        while self._queue and len(lines) < BATCH and size < BATCH_BYTES:
             refused = self._refused
-            line = encoder.line(self._queue.popleft(), refused - self._reported)
+            pending = self._queue.popleft()
+            if not self._queue:
+                self._held = 0
+            elif type(pending) is Recorded:
+                self._held = max(0, self._held - pending.weight())
+            line = encoder.line(pending, refused - self._reported)
             if line is not None:
                 lines.append(line)
+                size += len(line)
                 if refused > self._reported:
                     self._say_refused(refused)
         return lines

@@ -42,6 +42,7 @@ class _Open:
         "fields",
         "held",
         "kind",
+        "lane",
         "outer",
         "parent",
         "paused",
@@ -53,16 +54,26 @@ class _Open:
     )
 
     def __init__(
-        self, run: Run, outer: Run | None, parent: _Open | None, *, kind: Kind, alone: bool, quiet: bool
+        self,
+        run: Run,
+        outer: Run | None,
+        parent: _Open | None,
+        *,
+        kind: Kind,
+        alone: bool,
+        quiet: bool,
+        lane: str | None = None,
     ) -> None:
         self.run, self.outer, self.parent = run, outer, parent
+        self.lane = lane or run.task
+        """Whose try it is, if one like it in the same run failed before it began."""
         self.kind: Kind = kind
         self.alone, self.quiet = alone, quiet
         self.began = clock.monotonic()
         self.errors: tuple[BaseException, ...] = ()
         """What ended the last children that failed: if it ends this one, too, it did not begin here."""
         self.failures: dict[str, tuple[int, float]] = {}
-        """By task of a child: how many failed one after the other, and when the last of them ended."""
+        """By lane of a child: how many failed one after the other, and when the last of them ended."""
         self.stumbled: tuple[float, frozenset[str]] | None = None
         """When the last model call inside failed, and which models did; `None` once one answered."""
         self.fields: dict[str, Any] = {}
@@ -121,6 +132,7 @@ class Watched:
         alone: bool = False,
         quiet: bool = False,
         enter: bool = False,
+        lane: str | None = None,
         **fields: Unpack[StepFields],
     ) -> Run | None:
         """A run began; `None` where nothing is to be hooked.
@@ -136,6 +148,7 @@ class Watched:
             alone: it is no task even if nothing is around it (a model call in a bare thread).
             quiet: reported only if an error began here.
             enter: make it the open run of this context until it ends, so that guards called inside know of it.
+            lane: where the framework says which runs are tries of the same thing, a name for it; default the task.
             **fields: other fields of its outcome.
         """
         client = self.client
@@ -149,7 +162,7 @@ class Watched:
         if around is None and outer is not None:
             around = self._by_run.get(outer.id)  # ours, though the framework did not say so
         run = Run(client.new_id(), mask_task(task), session=session, user=user, outer=outer, client_id=client.id)
-        opened = _Open(run, outer, around, kind=kind, alone=alone, quiet=quiet)
+        opened = _Open(run, outer, around, kind=kind, alone=alone, quiet=quiet, lane=lane)
         opened.fields.update(fields)
         if enter:
             opened.token = enter_run(run)
@@ -372,7 +385,7 @@ def _attempt(opened: _Open) -> int:
 def _failed_before(opened: _Open) -> int:
     if opened.parent is None:
         return 0
-    failed, when = opened.parent.failures.get(opened.run.task, (0, 0.0))
+    failed, when = opened.parent.failures.get(opened.lane, (0, 0.0))
     return failed if failed and opened.began >= when else 0
 
 
@@ -384,9 +397,9 @@ def _count(opened: _Open, status: Status) -> None:
     if before or stands_in:
         opened.run.root.repeats += 1
     if status == "failed":
-        opened.parent.failures[opened.run.task] = (before + 1, clock.monotonic())
+        opened.parent.failures[opened.lane] = (before + 1, clock.monotonic())
     elif before:
-        opened.parent.failures.pop(opened.run.task, None)
+        opened.parent.failures.pop(opened.lane, None)
 
 
 def _stands_in(opened: _Open, status: Status) -> bool:

@@ -144,6 +144,29 @@ def test_a_full_queue_drops_the_newest_counts_it_and_reports_it(daemon: Daemon, 
     assert sum(item.get("metadata", {}).get("rsi_dropped", 0) for item in daemon.items()) == 3
 
 
+@pytest.mark.parametrize("where", ["metadata", "odd_field", "output"])
+def test_what_waits_holds_no_more_than_so_much_of_the_hosts_memory(
+    daemon: Daemon, make_client: Any, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    monkeypatch.setattr("rsi.client.sender.MAX_HELD", 100_000)
+    client = make_client(url=daemon.url)
+    sender = client._sender
+    sender._asleep, sender._thread = False, object()  # nobody takes anything
+    for _ in range(20):
+        big = "x" * 30_000
+        client.record("t", True, **{where: {"deep": [big]} if where == "metadata" else big})
+    client.record("small", True)
+    assert len(sender) == 4
+    assert client.status()["dropped"] == 17
+    sender._asleep, sender._thread = True, None
+    client.flush(5)
+    assert len(daemon.items()) == 4
+    assert sender._held == 0
+    client.record("later", True, output="x" * 200_000)  # alone it is let through: the encoder cuts it
+    client.flush(5)
+    assert daemon.items(task="later")
+
+
 def test_the_default_client_is_off_under_pytest_unless_asked(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not Client(url=daemon.url).enabled
     monkeypatch.setenv("RSI_ENABLE", "1")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+import weakref
+from typing import Any, NamedTuple
 
 from crewai import BaseLLM
 
@@ -11,43 +12,76 @@ from rsi_adapters.crewai.layers import Layers
 from rsi_adapters.crewai.standin import StandIn
 
 
+class _Work(NamedTuple):
+    """An agent at work: how many pieces at once, its own model, and what stands before that."""
+
+    agent: Any
+    pieces: int
+    own: Any
+    before: Any
+
+
+class _Made(NamedTuple):
+    """A stand-in that was made: making one takes ten times as long as bringing it up to date."""
+
+    own: Any
+    before: StandIn
+    agent: weakref.ref[Any]
+
+
 class Agents:
     """The agents that are at work."""
 
     def __init__(self, layers: Layers) -> None:
         self._layers = layers
-        self._at_work: dict[int, tuple[Any, int]] = {}
+        self._at_work: dict[int, _Work] = {}
+        self._made: dict[int, _Made] = {}
         self._lock = threading.Lock()
 
     def begins(self, agent: Any) -> None:
         """The agent begins a piece of work; it may do several at once."""
+        key = id(agent)
         with self._lock:
-            _, pieces = self._at_work.get(id(agent), (agent, 0))
+            found = self._at_work.get(key)
             own = getattr(agent, "llm", None)
-            if not isinstance(own, StandIn):
-                if not isinstance(own, BaseLLM):
-                    return
-                _put(agent, StandIn.before(own, self._layers))
-            self._at_work[id(agent)] = (agent, pieces + 1)
+            if isinstance(own, StandIn):
+                found = found or _Work(agent, 0, own.inner, own)
+            elif isinstance(own, BaseLLM):
+                before = self._before(key, agent, own)
+                _put(agent, before)
+                found = _Work(agent, found.pieces if found is not None else 0, own, before)
+            else:
+                return
+            self._at_work[key] = found._replace(pieces=found.pieces + 1)
 
     def ended(self, agent: Any) -> None:
         """It ended one."""
+        key = id(agent)
         with self._lock:
-            found = self._at_work.get(id(agent))
+            found = self._at_work.get(key)
             if found is None:
                 return
-            if found[1] > 1:
-                self._at_work[id(agent)] = (agent, found[1] - 1)
+            if found.pieces > 1:
+                self._at_work[key] = found._replace(pieces=found.pieces - 1)
                 return
-            del self._at_work[id(agent)]
-            _put_back(agent)
+            del self._at_work[key]
+            _put_back(found)
 
     def all_back(self) -> None:
         """Every agent has its own model again."""
         with self._lock:
-            for agent, _ in self._at_work.values():
-                _put_back(agent)
+            for found in self._at_work.values():
+                _put_back(found)
             self._at_work.clear()
+
+    def _before(self, key: int, agent: Any, own: Any) -> StandIn:
+        made = self._made.get(key)
+        if made is not None and made.own is own and made.agent() is agent:
+            made.before.be_like(own)
+            return made.before
+        before = StandIn.before(own, self._layers)
+        self._made[key] = _Made(own, before, weakref.ref(agent, lambda _: self._made.pop(key, None)))
+        return before
 
 
 def _put(agent: Any, model: Any) -> None:
@@ -58,6 +92,9 @@ def _put(agent: Any, model: Any) -> None:
         executor.llm = model
 
 
-def _put_back(agent: Any) -> None:
-    if isinstance(agent.llm, StandIn):
-        _put(agent, agent.llm.inner)
+def _put_back(work: _Work) -> None:
+    model = work.agent.llm
+    if model is work.before:
+        _put(work.agent, work.own)
+    elif isinstance(model, StandIn):
+        _put(work.agent, model.inner)

@@ -23,6 +23,8 @@ try:
 except ImportError:  # only newer versions repeat a throttled call by themselves
     _framework_repeats = None
 
+#: Of every model.
+_FIELDS: Final = tuple(BaseLLM.model_fields)
 #: What we do ourselves.
 _OWN: Final = frozenset({"call", "acall", "stream_events"})
 
@@ -36,9 +38,13 @@ class StandIn(BaseLLM):  # type: ignore[misc]
     @classmethod
     def before(cls, inner: Any, layers: Layers) -> StandIn:
         """Stand before `inner`."""
-        made: StandIn = cls.model_construct(**{name: getattr(inner, name) for name in BaseLLM.model_fields})
+        made: StandIn = cls.model_construct(**_fields(inner))
         made._inner, made._layers = inner, layers
         return made
+
+    def be_like(self, inner: Any) -> None:
+        """Take over what has changed in the own model's fields."""
+        self.__dict__.update(_fields(inner))
 
     @property
     def inner(self) -> Any:
@@ -99,6 +105,10 @@ class StandIn(BaseLLM):  # type: ignore[misc]
             return
         with call_stop_override(model, self.stop_sequences):
             yield
+
+
+def _fields(model: Any) -> dict[str, Any]:
+    return {name: getattr(model, name) for name in _FIELDS}
 
 
 @contextlib.contextmanager

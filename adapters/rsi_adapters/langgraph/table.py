@@ -65,8 +65,9 @@ class Table:
         else:
             plain = kind == "chain" and not slot
             task = str(said.get("langgraph_node") or name) if plain else name
+            enter = kind != "llm" and not plain
             run = watched.begin(
-                key, task, parent=up.key, kind=_KINDS[kind], quiet=plain, enter=kind != "llm" and not plain, **more
+                key, task, parent=up.key, kind=_KINDS[kind], quiet=plain, enter=enter, lane=slot or None, **more
             )
         if run is None:
             return

@@ -262,6 +262,29 @@ def test_branches_of_one_unit_are_counted_apart(world):
     assert world.brief()[-1] == ("task", "app", "ok", None)
 
 
+def test_a_branch_that_begins_after_another_failed_is_its_own_first_try(world):
+    tries: dict[int, int] = {}
+
+    def fan(state: State) -> Any:
+        return [Send("work", {"x": n}) for n in range(3)]
+
+    async def work(state: State) -> dict[str, int]:
+        n = state["x"]
+        tries[n] = tries.get(n, 0) + 1
+        if n == 0 and tries[n] == 1:
+            raise busy(1)[0]
+        await asyncio.sleep(0.02)
+        return {"x": 1}
+
+    again = RetryPolicy(max_attempts=2, initial_interval=0.2, jitter=False, retry_on=HTTPError)
+    builder = StateGraph(State).add_node("work", work, retry_policy=again)
+    graph = builder.add_conditional_edges(START, fan, ["work"]).compile(name="app")
+    asyncio.run(graph.ainvoke({"x": 0}, {"max_concurrency": 2}))
+    assert tries == {0: 2, 1: 1, 2: 1}
+    told = [(item["status"], item.get("attempt", 1)) for item in world.sent(kind="step")]
+    assert sorted(told) == [("failed", 1), ("ok", 1), ("ok", 1), ("ok", 2)]
+
+
 def test_a_person_who_is_asked_is_no_reason_to_try_again(world):
     from langgraph.checkpoint.memory import InMemorySaver
     from langgraph.types import Command
