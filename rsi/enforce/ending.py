@@ -11,6 +11,7 @@ from rsi.client.facts import ErrorFacts
 from rsi.client.wire import MAX_TEXT
 from rsi.model import FixRef, Kind, Status
 
+_FIELDS: Final = frozenset(Item.__struct_fields__)
 CLIENT: Final = "client"
 """In the metadata: the process, where it is the unit of an experiment that the run is in."""
 
@@ -88,7 +89,7 @@ def with_fields(item: Item, fields: dict[str, Any]) -> Item:
             setattr(item, key, value[:MAX_TEXT])
         elif key == "metadata" and item.metadata and isinstance(value, Mapping):
             item.metadata = {**value, **item.metadata}  # whose arm it is goes first
-        elif key in Item.__struct_fields__:
+        elif key in _FIELDS:
             setattr(item, key, value)
         else:
             item.metadata = {**(item.metadata or {}), key: value}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Mapping
 from types import FrameType
@@ -16,6 +17,8 @@ _TELL_THEMSELVES: Final = {
     "langchain_community": "rsi_adapters.langgraph.handler",
 }
 _LONGEST: Final = 128
+#: Fields of an outcome, as the two APIs of LiteLLM call them.
+_USED: Final = (("tokens_in", "prompt_tokens", "input_tokens"), ("tokens_out", "completion_tokens", "output_tokens"))
 
 
 def session_of(given: Mapping[str, Any]) -> str | None:
@@ -40,18 +43,20 @@ def used(response: Any) -> dict[str, Any]:
     if usage is None and isinstance(response, Mapping):
         usage = response.get("usage")
     found: dict[str, Any] = {}
-    for field, names in (
-        ("tokens_in", ("prompt_tokens", "input_tokens")),
-        ("tokens_out", ("completion_tokens", "output_tokens")),
-    ):
-        value = next((value for name in names if (value := _of(usage, name)) is not None), None)
+    if usage is None:
+        return found
+    of = usage.get if isinstance(usage, dict) else functools.partial(_attribute, usage)
+    for field, name, other in _USED:
+        value = of(name)
+        if value is None:
+            value = of(other)
         if isinstance(value, int | float) and not isinstance(value, bool):
             found[field] = value
     return found
 
 
-def _of(usage: Any, name: str) -> Any:
-    return usage.get(name) if isinstance(usage, Mapping) else getattr(usage, name, None)
+def _attribute(usage: Any, name: str) -> Any:
+    return getattr(usage, name, None)
 
 
 def told_by_another() -> bool:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from rsi.client import Client, current_run
 from rsi.client.facts import ErrorFacts
+from rsi.client.recorded import StepFields
 from rsi.enforce.watched import Watched
 from rsi_adapters.litellm.naming import session_of, told_by_another, used, user_of
 
@@ -75,14 +76,13 @@ class Observer:
         key, name = _key(kwargs), str(kwargs.get("model") or "model call")
         params = kwargs.get("litellm_params") or {}
         provider = kwargs.get("custom_llm_provider") or params.get("custom_llm_provider")
-        run = self.watched.begin(
-            key, name, kind="llm", session=session_of(params), user=user_of(kwargs), alone=True, model=name
-        )
-        if run is None:
+        known: StepFields = {"model": name}
+        if isinstance(provider, str):
+            known["provider"] = provider
+        session, user = session_of(params), user_of(kwargs)
+        if self.watched.begin(key, name, kind="llm", session=session, user=user, alone=True, **known) is None:
             return None
         self._ended.pop(key, None)  # a gateway gives all tries of a request one id
-        if isinstance(provider, str):
-            self.watched.note(key, provider=provider)
         scope = self.scope.get()
         if scope is not None:
             scope.keys.append(key)
