@@ -26,7 +26,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Load the reporter only when it is asked for: an ordinary test run pays nothing."""
-    if config.getoption("--rsi", default=False) and not hasattr(config, "workerinput"):
+    looks_only = config.getoption("collectonly", default=False)
+    if config.getoption("--rsi", default=False) and not looks_only and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Reporter(config.getoption("--rsi-source", default=None)), NAME)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import warnings
 from functools import partial
 from typing import Final
 
@@ -63,7 +62,7 @@ def uninstall() -> None:
 
 
 def _hook(each: Known) -> None:
-    """One adapter; its failure is a warning, never the host's."""
+    """One adapter; its failure is a line in the log, never the host's."""
     with _lock:
         if each.name in _done:
             return
@@ -75,9 +74,7 @@ def _hook(each: Known) -> None:
             said = adapter.install()
         except Exception as error:  # noqa: BLE001 - the border to third-party code at import time
             _report[each.name] = f"failed: {type(error).__name__}: {error}"
-            warnings.warn(
-                f"rsi.auto: adapter {each.name} ({each.target}) failed: {error!r}", RuntimeWarning, stacklevel=2
-            )
+            log.warning("rsi.auto: adapter %s (%s) failed: %r", each.name, each.target, error)
             return
         _done[each.name] = each
         _report[each.name] = f"{HOOKED}: {said}"

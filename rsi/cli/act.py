@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import zip_longest
 from typing import Any
 from urllib.parse import quote
@@ -14,6 +14,10 @@ from rsi.cli.options import Place, as_json, harmless, place, print_json
 from rsi.cli.remote import running
 
 WHO = "person:cli"
+#: A fix that is over waits for nothing, whatever spoke against it before.
+WAITING = ("proposed", "approved", "checking")
+#: What the daemon says of a file that it could not take a change out of.
+STILL_THERE = "still there:"
 
 
 def _do(place: Place, path: str, body: dict[str, Any], local: Callable[[Any], Any]) -> Any:
@@ -43,10 +47,23 @@ def _say(place: Place, done: Any, *, as_json: bool) -> None:
 
 def _say_fix(done: dict[str, Any]) -> None:
     click.echo(f"{done.get('id', '')} {done.get('state', '')}".strip())
-    for name, rail in zip_longest(done.get("refused_by", ()), done.get("rails", ()), fillvalue=""):
+    for name, rail in _rails(done):
         click.echo(f"  waits ({name}): {harmless(rail)}" if name else f"  waits: {harmless(rail)}")
     if done.get("file"):
         click.echo(f"  {harmless(done['file'])}")
+
+
+def _rails(done: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    """What it waits for, if it waits."""
+    if done.get("state") not in WAITING:
+        return ()
+    return zip_longest(done.get("refused_by", ()), done.get("rails", ()), fillvalue="")
+
+
+def _fail_if_there(done: list[dict[str, Any]]) -> None:
+    """Exit 1 if a file holds the change still."""
+    if any(str(one.get("file", "")).startswith(STILL_THERE) for one in done):
+        click.get_current_context().exit(1)
 
 
 @click.command()
@@ -87,7 +104,7 @@ def reject(place: Place, fix_id: str, as_json: bool) -> None:
 def rollback(place: Place, fix_id: str | None, everything: bool, as_json: bool) -> None:
     """Take a fix back: the agents' next call no longer sees it, and a file it edited is as it was, byte for byte.
 
-    What somebody wrote over it since stays, and is said.
+    What somebody wrote over it since stays, and is said. Exit 1 if a file holds the change still.
 
     \b
     Example:
@@ -105,8 +122,11 @@ def rollback(place: Place, fix_id: str | None, everything: bool, as_json: bool) 
             for one in done["fixes"]:
                 if one.get("file"):
                     click.echo(f"  {one['id']}: {harmless(one['file'])}")
+        _fail_if_there(done["fixes"])
         return
-    _say(place, _do(place, _at("fixes", fix_id, "rollback"), {}, lambda p: p.rollback(fix_id, WHO)), as_json=as_json)
+    one = _do(place, _at("fixes", fix_id, "rollback"), {}, lambda p: p.rollback(fix_id, WHO))
+    _say(place, one, as_json=as_json)
+    _fail_if_there([one])
 
 
 @click.command()

@@ -22,6 +22,8 @@ from rsi.errors import ConflictError, RSIError
 MIN_PYTHON: Final = (3, 11)
 #: Less than this, and the store will soon have to refuse (MiB); `rsi status` warns at the same mark.
 LOW_DISK_MB: Final = 200
+#: Fixes without an entry that are named; the others are counted.
+SHOWN_FIXES: Final = 5
 
 
 @click.command()
@@ -113,12 +115,16 @@ def _journal(place: Place) -> dict[str, Any]:
         with reading(place) as conn:
             if conn is None:
                 return _check("journal", True, "nothing written yet")
-            broken, newest = journal.verify(conn), journal.tail(conn, 1)
+            broken, newest, silent = journal.verify(conn), journal.tail(conn, 1), journal.unwritten(conn)
     except RSIError as error:
         return _check("journal", False, str(error))
     if broken is not None:
         says = f"entry {broken} is not as it was written, or gone: somebody changed the database"
         return _check("journal", False, f"{says}; what `rsi fix` says of older steps holds up to there")
+    if silent:
+        more = f" and {len(silent) - SHOWN_FIXES} more" if len(silent) > SHOWN_FIXES else ""
+        says = f"no entry about the present state of {', '.join(silent[:SHOWN_FIXES])}{more}"
+        return _check("journal", False, f"{says}: somebody took entries out of the database")
     return _check("journal", True, f"{newest[0].seq if newest else 0} entries, the chain holds")
 
 

@@ -12,6 +12,9 @@ from rsi.config import Home
 from rsi.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError, RSIError
 
 TIMEOUT_S: Final = 10.0
+BY: Final = "X-RSI-By"
+"""Tells the daemon that a person asked by the command line, for its journal."""
+_SHOWN: Final = {"fixes": "fix", "issues": "issue"}
 _ERRORS: Final = {403: ForbiddenError, 401: ForbiddenError, 404: NotFoundError, 409: ConflictError}
 
 
@@ -36,7 +39,7 @@ class Remote:
 
         Raises:
             NotFoundError, ConflictError, ForbiddenError, RefusedError: what the daemon said.
-            RSIError: no daemon answers.
+            RSIError: no daemon answers; or one took an order and said nothing, and may have done it.
         """
         payload = json.dumps(body).encode() if body is not None or method == "POST" else None
         return self._request(method, path, payload, "application/json")
@@ -49,19 +52,27 @@ class Remote:
         """POST bytes as they are, return JSON. Raises like `call`."""
         return self._request("POST", path, body, content_type)
 
+    def _connect(self, connection: http.client.HTTPConnection) -> None:
+        try:
+            connection.connect()
+        except OSError as error:
+            raise RSIError(f"no daemon answers at {self.url}: {error}") from error
+
     def _request(
         self, method: str, path: str, payload: bytes | None, content_type: str, decode: Callable[..., Any] = json.loads
     ) -> Any:
         connection = http.client.HTTPConnection(self._at.hostname or "", self._at.port, timeout=TIMEOUT_S)
-        headers = {"Content-Type": content_type}
+        headers = {"Content-Type": content_type, BY: "cli"}
         if self._secret:
             headers["Authorization"] = f"Bearer {self._secret}"
         try:
+            self._connect(connection)
             connection.request(method, path, payload, headers)
             answer = connection.getresponse()
             raw = answer.read()
         except (OSError, http.client.HTTPException) as error:
-            raise RSIError(f"no daemon answers at {self.url}: {error}") from error
+            done = "" if method == "GET" else f"; it may have been done: see `{_shown_by(path)}`"
+            raise RSIError(f"the daemon at {self.url} was asked and did not answer: {error}{done}") from error
         finally:
             connection.close()
         found = decode(raw.decode()) if raw else {}
@@ -71,6 +82,15 @@ class Remote:
         if answer.status in _ERRORS:
             raise _ERRORS[answer.status](said)
         raise RefusedError(said, found)
+
+
+def _shown_by(path: str) -> str:
+    """The command that shows what became of an order: `/v1/fixes/f1/rollback` → `rsi fix f1`."""
+    what, _, rest = path.removeprefix("/v1/").partition("/")
+    ident, _, verb = rest.partition("/")
+    if what not in _SHOWN or not rest:
+        return "rsi status"
+    return f"rsi {_SHOWN[what]} {ident}" if verb and ident != "all" else f"rsi {what}"
 
 
 def running(home: Home) -> Remote | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 KINDS = ("classify", "fix")
 PROTOTYPES = "prototypes"
+#: Knobs that make a call once more.
+REPEATING = ("retry", "reask")
 
 
 @click.group()
@@ -133,19 +135,29 @@ def _standing(rule: Any, past: Mapping[str, Scored], *, known: bool) -> dict[str
 def check(place: Place, paths: tuple[Path, ...], as_json: bool) -> None:
     """Are the rule files well-formed? Without paths: the built-in ones and the home's. Exit 1 if not.
 
+    A rule that can do nothing (`retry` for a category that is never repeated) is a warning.
+
     \b
     Example:
       rsi rules check rules/
     """
-    problems = rule_files.check(paths or _folders(place))
+    problems, warnings = rule_files.check(paths or _folders(place)), _warnings(paths or _folders(place))
     if as_json:
-        print_json({"problems": [str(problem) for problem in problems]})
+        print_json({"problems": [str(one) for one in problems], "warnings": [str(one) for one in warnings]})
     for problem in [] if as_json else problems:
         click.echo(styled(str(problem), fg="red"))
+    for warning in [] if as_json else warnings:
+        click.echo(styled(f"warning: {warning}", fg="yellow"))
     if problems:
         click.get_current_context().exit(1)
     if not as_json and not place.quiet:
         click.echo("all rules are well-formed")
+
+
+def _warnings(paths: Sequence[Path]) -> list[rule_files.Problem]:
+    from rsi.change import NEVER_RETRIED
+
+    return rule_files.warnings(paths, dict.fromkeys(REPEATING, NEVER_RETRIED))
 
 
 def _folders(place: Place) -> list[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from typing import Any, Final
 
@@ -276,31 +276,35 @@ def fixes(place: Place, state: str | None, as_json: bool) -> None:
 @as_json
 @place
 def fix(place: Place, fix_id: str, as_json: bool) -> None:
-    """One fix: what it changes, why it is or is not applied, its evidence, verdict and journal.
+    """One fix: what it changes, why it is or is not applied, its evidence, verdict, what was left out, and journal.
 
     \b
     Example:
       rsi fix f12
     """
     from rsi.store import fixes as stored
+    from rsi.store import trials
 
     with reading(place) as conn:
         if conn is None:
             raise NotFoundError(f"{fix_id}: nothing is stored in {place.home.path} yet")
-        found = stored.get_fix(conn, fix_id)
+        found, trial = stored.get_fix(conn, fix_id), trials.get(conn, stored.number(fix_id))
+    left_out = trial.counts.left_out if trial is not None else {}
     if as_json:
-        print_json(found)
+        print_json({**msgspec.to_builtins(found), "left_out": left_out})
     else:
-        _print_fix(found)
+        _print_fix(found, left_out, trial.counts.entered if trial is not None else 0)
 
 
-def _print_fix(found: Fix) -> None:
+def _print_fix(found: Fix, left_out: Mapping[str, int], entered: int) -> None:
+    from rsi.fix.proposals import figures  # noqa: PLC0415 - as `checked` below: only where a fix is shown
+
     click.echo(styled(f"{found.id}  {harmless(found.title)}", bold=True))
     for name in ("state", "issue", "rule", "category", "source", "task", "knob", "safe"):
         click.echo(f"  {name:10} {harmless(getattr(found, name))}")
     before = {key: old for key, old in found.change.before.items() if not key.startswith("@")}
     click.echo(f"  {'change':10} {found.change.target}: {_plain(before)} → {_plain(found.change.after)}")
-    evidence = {name: value for name, value in found.evidence.items() if name != "check"}
+    evidence = {name: value for name, value in figures(found.evidence).items() if name != "check"}
     click.echo(f"  {'evidence':10} {_plain(evidence)}")
     _print_check(found)
     _print_diff(found)
@@ -311,6 +315,9 @@ def _print_fix(found: Fix) -> None:
         click.echo(f"  {'file':10} {harmless(found.file)}")
     if found.verdict is not None:
         _print_verdict(found)
+    if left_out:
+        counted = ", ".join(f"{name} {n}" for name, n in left_out.items())
+        click.echo(f"  {'left out':10} {counted} (units that entered: {entered})")
     if found.regression is not None:
         said = found.regression
         click.echo(styled(f"  regression {said.kind}, since {said.since}: {harmless(said.why)}", fg="yellow"))

@@ -8,11 +8,12 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from rsi.client.facts import ErrorFacts
-from rsi.client.recorded import Recorded
+from rsi.client.facts import MAX_MESSAGE, ErrorFacts
+from rsi.client.recorded import Recorded, texts_in
 from rsi.client.tally import Tally
 from rsi.client.wire import MAX_TEXT, TEXTS, Item
 from rsi.redact import Redactor
+from rsi.redact.cutting import ends, head
 
 Pending: TypeAlias = Item | Recorded
 
@@ -25,7 +26,10 @@ _NUMBERS: Final = frozenset({int, float, bool, type(None)})
 _REST: Final = tuple(field for field in TEXTS if field not in ("task", "source"))
 _rest: Final = attrgetter(*_REST)
 _NOTHING: Final = (None,) * len(_REST)
+_LONG: Final = ("input", "output")
 _HEAVY: Final = ("metadata", "input", "output", "tags", "issues")
+_LONGEST_ERROR: Final = 64 * 1024  # characters of an error that was given as text: more is not looked at
+_CUT: Final = ["rsi:cut"]
 
 
 class Encoder:
@@ -54,9 +58,20 @@ class Encoder:
                 return self._own(pending, lost)
             return self._foreign(pending.item(), lost)
         except Exception as error:  # noqa: BLE001 - the border to whatever the host put into metadata
+            return self._light(pending, error)
+
+    def _light(self, pending: Pending, first: Exception) -> bytes | None:
+        """Without what may hold anything: that something failed is worth more than what was noted beside it."""
+        try:
+            item = msgspec.structs.asdict(pending) if isinstance(pending, Item) else pending.item()
+            line = self._foreign({key: value for key, value in item.items() if key not in _HEAVY} | {"tags": _CUT}, 0)
+        except Exception as error:  # noqa: BLE001 - as above
             self._tally.count("unencodable")
             self._tally.say_once(f"an outcome could not be encoded and is lost: {type(error).__name__}: {error}")
             return None
+        self._tally.count("cut")
+        self._tally.say_once(f"an outcome came without its metadata: {type(first).__name__}: {first}", key="light")
+        return line
 
     def _own(self, item: Item, lost: int) -> bytes:
         """What guard and step report: only some of its fields can hold a secret."""
@@ -65,11 +80,14 @@ class Encoder:
         if lost:
             item.metadata = {**(item.metadata or {}), "rsi_dropped": lost}
         item.task, item.source = self._clean(item.task), self._clean(item.source)
+        if item.metadata and texts_in(item.metadata) > MAX_ITEM_BYTES:
+            return self._foreign(msgspec.structs.asdict(item), 0)
         rest = _rest(item)
         if rest != _NOTHING:  # most calls work, and have no more to say
             for field, value in zip(_REST, rest, strict=True):
                 if value is not None:
-                    setattr(item, field, self._clean(value))
+                    clean = self._clean(value)
+                    setattr(item, field, clean[:MAX_TEXT] if field in _LONG and isinstance(clean, str) else clean)
         try:
             line = self._json.encode(item)
         except UnicodeEncodeError:
@@ -78,12 +96,16 @@ class Encoder:
 
     def _foreign(self, item: dict[str, Any], lost: int) -> bytes:
         """What somebody recorded: any field can hold anything."""
-        for key in ("input", "output"):
-            if isinstance(item.get(key), str):
-                item[key] = item[key][:MAX_TEXT]
+        item = _bounded(item)
+        if texts_in(item) > MAX_ITEM_BYTES:  # looking for secrets in megabytes would stop the host for a while
+            self._tally.count("cut")
+            item = {key: value for key, value in item.items() if key not in _HEAVY} | {"tags": _CUT}
         if lost:
             item["metadata"] = {**(item.get("metadata") or {}), "rsi_dropped": lost}
         plain = {key: self._clean(value) for key, value in item.items()}
+        for key in _LONG:
+            if isinstance(plain.get(key), str):
+                plain[key] = plain[key][:MAX_TEXT]
         line = self._encode(plain)
         return line if len(line) <= MAX_ITEM_BYTES else self._cut(plain)
 
@@ -108,7 +130,8 @@ class Encoder:
         if kind in _NUMBERS:
             return value
         if kind is ErrorFacts:
-            value = value.item()
+            found: dict[str, Any] = self._redactor.value(value.item())
+            return found | {"message": found["message"][:MAX_MESSAGE]}
         return self._redactor.value(msgspec.to_builtins(value, str_keys=True, enc_hook=_as_text))
 
 
@@ -119,8 +142,27 @@ def _shortened(value: Any) -> Any:
     return {key: _shortened(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
+def _bounded(item: dict[str, Any]) -> dict[str, Any]:
+    """Long texts cut, with what has to be seen to find the secrets at the cut."""
+    found = dict(item)
+    for key in _LONG:
+        if isinstance(found.get(key), str):
+            found[key] = head(found[key], MAX_TEXT)
+    error = found.get("error")
+    if isinstance(error, str):
+        found["error"] = ends(error, _LONGEST_ERROR)
+    elif isinstance(error, dict):
+        found["error"] = {
+            key: ends(value, _LONGEST_ERROR) if isinstance(value, str) else value for key, value in error.items()
+        }
+    return found
+
+
 def _as_text(value: Any) -> str:
-    return str(value)[:_MAX_OBJECT]
+    try:
+        return head(str(value), _MAX_OBJECT)
+    except Exception:  # noqa: BLE001 - the host's own `__str__`
+        return f"<{type(value).__name__}>"
 
 
 def _mend(value: Any) -> Any:

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from rsi import clock
+from rsi.redact.cutting import head
 
 MAX_MESSAGE: Final = 8_192  # characters; a longer message repeats itself or carries a document
 MAX_FRAMES: Final = 20  # the innermost: where it happened, and who called
@@ -52,7 +53,7 @@ class ErrorFacts:
         retry_after: float | None = None,
         frames: tuple[Frame, ...] = (),
     ) -> None:
-        self.message = message[:MAX_MESSAGE]
+        self.message = head(message, MAX_MESSAGE)  # the encoder cuts it, when secrets are out
         self.type = type
         self.status = status
         self.provider = provider
@@ -79,15 +80,21 @@ def facts_of(error: BaseException) -> ErrorFacts:
         message=_guarded(lambda: str(error)) or "",
         type=class_name(type(error)),
         status=status_of(error),
-        provider=_PROVIDERS.get(type(error).__module__.partition(".")[0]),
+        provider=_guarded(lambda: _PROVIDERS.get(type(error).__module__.partition(".")[0])),
         retry_after=retry_after_of(error),
         frames=_frames(error.__traceback__),
     )
 
 
+def text_of(value: Any) -> str:
+    """What somebody says of a failure, whatever kind of object it is."""
+    return value if isinstance(value, str) else str(_guarded(lambda: str(value)) or f"<{type(value).__name__}>")
+
+
 def class_name(kind: type) -> str:
     """`openai.RateLimitError`; without the module where it is Python's own."""
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    module, name = _guarded(lambda: kind.__module__), str(_guarded(lambda: kind.__qualname__) or "Exception")
+    return f"{module}.{name}" if isinstance(module, str) and module != "builtins" else name
 
 
 def status_of(error: BaseException) -> int | None:

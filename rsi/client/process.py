@@ -13,6 +13,10 @@ from weakref import WeakSet
 EXIT_S: Final = 2.0
 
 
+class _Locked(Protocol):
+    def renew_lock(self) -> None: ...
+
+
 class _Tracked(Protocol):
     def stop(self) -> None: ...
     def finish(self, timeout: float = ..., /) -> None: ...
@@ -23,11 +27,17 @@ _LIVE: WeakSet[_Tracked] = WeakSet()
 _armed: set[str] = set()
 _arming = threading.Lock()
 _renewals: list[Callable[[], None]] = []
+_holders: WeakSet[_Locked] = WeakSet()
 
 
 def in_child(renew: Callable[[], None]) -> None:
     """Call `renew` in every forked child, before its clients begin anew."""
     _renewals.append(renew)
+
+
+def renew_locks(holder: _Locked) -> None:
+    """Call `holder.renew_lock()` in every forked child: a thread that does not exist there may hold the parent's."""
+    _holders.add(holder)
 
 
 def track(client: _Tracked) -> None:
@@ -65,5 +75,7 @@ def _in_child() -> None:
     _armed.discard("pool")
     for renew in _renewals:
         renew()
+    for holder in list(_holders):
+        holder.renew_lock()
     for client in list(_LIVE):
         client.reset_after_fork()

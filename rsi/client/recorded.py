@@ -48,7 +48,9 @@ class OutcomeFields(StepFields, total=False):
 
 _KNOWN: Final = OutcomeFields.__optional_keys__
 #: Of one outcome so many texts are counted, and containers in containers so deep.
-_TEXTS, _DEEP = 1_000, 4
+_TEXTS, _DEEP = 1_000, 5
+#: What an outcome is taken for that cannot be looked through.
+_UNKNOWN: Final = 1_000
 
 
 class Recorded:
@@ -77,18 +79,10 @@ class Recorded:
 
     def weight(self) -> int:
         """What it holds of the host's memory, roughly: characters of its texts, and those of its bytes."""
-        left = _TEXTS
-        total = 0
-        inside: list[tuple[Any, int]] = [(self._fields, 0), ((self._task, self._error), 0)]
-        while inside and left > 0:
-            value, depth = inside.pop()
-            if isinstance(value, str | bytes | bytearray):
-                total += len(value)
-                left -= 1
-            elif depth < _DEEP and isinstance(value, dict | list | tuple):
-                values = value.values() if isinstance(value, dict) else value
-                inside += [(each, depth + 1) for each in islice(values, left)]
-        return total
+        try:
+            return texts_in((self._fields, self._task, self._error))
+        except Exception:  # noqa: BLE001 - the host's own containers, perhaps changed meanwhile by another thread
+            return _UNKNOWN
 
     def item(self) -> dict[str, Any]:
         """The outcome; inside an open run a step of it, unless its kind was given."""
@@ -104,6 +98,21 @@ class Recorded:
         if strange:  # as the daemon does with unknown fields
             item["metadata"] = {**strange, **(item.get("metadata") or {})}
         return item
+
+
+def texts_in(value: Any) -> int:
+    """Characters of the texts in it, and bytes of its bytes; of the first so many, so deep."""
+    left, total = _TEXTS, 0
+    inside: list[tuple[Any, int]] = [(value, 0)]
+    while inside and left > 0:
+        value, depth = inside.pop()
+        if isinstance(value, str | bytes | bytearray):
+            total += len(value)
+            left -= 1
+        elif depth < _DEEP and isinstance(value, dict | list | tuple):
+            values = value.values() if isinstance(value, dict) else value
+            inside += [(each, depth + 1) for each in islice(values, left)]
+    return total
 
 
 def within(run: Run) -> dict[str, Any]:

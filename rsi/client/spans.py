@@ -20,7 +20,7 @@ _API: Final = "opentelemetry.trace"
 SCOPE: Final = "rsi"
 _NANO: Final = 1e9
 _MS: Final = 1000.0
-_PLAIN: Final = ("id", "kind", "task", "source", "run", "parent", "session", "attempt", "policy_version", "model")
+_PLAIN: Final = ("id", "kind", "task", "source", "run", "parent", "attempt", "policy_version")
 
 
 def wanted() -> bool:

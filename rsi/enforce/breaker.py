@@ -6,6 +6,7 @@ import threading
 from typing import Final
 
 from rsi import clock
+from rsi.client import process
 from rsi.errors import RSIError
 
 FAILURES: Final = 5  # pybreaker's defaults, for a policy that names only one of the two
@@ -36,6 +37,12 @@ class Breaker:
         self._lock = threading.Lock()
         self._failures = 0
         self._opened: float | None = None  # monotonic seconds
+        self._trying = False
+        process.renew_locks(self)
+
+    def renew_lock(self) -> None:
+        """In a forked child."""
+        self._lock = threading.Lock()
         self._trying = False
 
     def admit(self, task: str, failures: int, reset_s: float) -> None:

@@ -61,8 +61,9 @@ def guard(
         lessons_arg: the parameter that takes a list of lessons (`lessons`).
         fallbacks: callables by name, called with the same arguments, that a policy may turn to (`fallbacks`).
         reask: called in place of the function as `reask(error, *args, **kwargs)` when an answer is of no use (`reask`).
-        inner_retries: how many tries a layer below makes of one call (0 or 1: it does not repeat). Default: 2 where a
-            client that repeats by itself is loaded, else 1. Planned times inner never exceeds `bounds.max_attempts`.
+        inner_retries: how many tries a layer below makes of one call (0 or 1: it does not repeat). Default:
+            what clients that are loaded try by themselves (3 or 2), else 1. Planned times inner never exceeds
+            `bounds.max_attempts`.
         provider: who is called; retries have one budget per provider.
         model: reported with the outcome.
         client: instead of the process's own.

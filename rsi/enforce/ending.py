@@ -10,6 +10,7 @@ from rsi.client import Item, Run
 from rsi.client.facts import ErrorFacts
 from rsi.client.wire import MAX_TEXT
 from rsi.model import FixRef, Kind, Status
+from rsi.redact.cutting import head
 
 _FIELDS: Final = frozenset(Item.__struct_fields__)
 CLIENT: Final = "client"
@@ -86,7 +87,7 @@ def with_fields(item: Item, fields: dict[str, Any]) -> Item:
     """The item with what else became known (`StepFields`); what is no field of an outcome goes into its metadata."""
     for key, value in fields.items():
         if key in ("input", "output") and isinstance(value, str):
-            setattr(item, key, value[:MAX_TEXT])
+            setattr(item, key, head(value, MAX_TEXT))  # the encoder cuts it, when secrets are out
         elif key == "metadata" and item.metadata and isinstance(value, Mapping):
             item.metadata = {**value, **item.metadata}  # whose arm it is goes first
         elif key in _FIELDS:

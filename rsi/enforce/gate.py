@@ -7,6 +7,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from rsi.client import process
+
 
 class Gate:
     """First come, first served. The limit comes with each question, so that a new policy holds at once."""
@@ -16,6 +18,13 @@ class Gate:
         self._inside = 0
         self._limit = 0
         self._waiting: deque[Callable[[], bool]] = deque()  # wakes a waiter; False if it has gone away
+        process.renew_locks(self)
+
+    def renew_lock(self) -> None:
+        """In a forked child: nobody is inside, and nobody waits."""
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._waiting.clear()
 
     def try_enter(self, limit: int) -> bool:
         """Enter if there is room and nobody waits."""
@@ -61,7 +70,7 @@ class Gate:
     def leave(self) -> None:
         """Make room."""
         with self._lock:
-            self._inside -= 1
+            self._inside = max(0, self._inside - 1)  # 0: it came in before the process was forked
             self._let_in()
 
     def _queue(self, limit: int, wake: Callable[[], bool]) -> bool:

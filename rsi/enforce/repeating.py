@@ -18,18 +18,19 @@ MAX_S: Final = 30.0
 JITTER: Final = 0.5
 #: What a foreign client in the process is assumed to make of one call, unless `inner_retries=` says it.
 ASSUMED_INNER: Final = 2
-#: Clients that repeat by themselves unless told not to (research, adapters §7). urllib3, requests and httpx do not.
-_REPEATING_CLIENTS: Final = (
-    "openai",
-    "anthropic",
-    "litellm",
-    "google.genai",
-    "cohere",
-    "mistralai",
-    "groq",
-    "botocore",
-    "langchain_core",
-)
+#: Tries of clients that repeat by themselves unless told not to (research, adapters §7). Where it was seen or their
+#: documentation says so: 3, a first one and two retries. urllib3, requests and httpx do not repeat.
+_REPEATING_CLIENTS: Final = {
+    "openai": 3,
+    "anthropic": 3,
+    "litellm": 3,
+    "groq": 3,
+    "google.genai": ASSUMED_INNER,
+    "cohere": ASSUMED_INNER,
+    "mistralai": ASSUMED_INNER,
+    "botocore": ASSUMED_INNER,
+    "langchain_core": ASSUMED_INNER,
+}
 #: A 4xx is our mistake, and stays one however often it is made; but for these.
 _PASSING_4XX: Final = frozenset({408, 409, 429})
 _CLIENT_ERRORS: Final = range(400, 500)
@@ -92,7 +93,7 @@ def may_repeat(facts: ErrorFacts, category: str, on: frozenset[str]) -> bool:
 
 
 def inner_tries(named: int | None) -> int:
-    """How many tries the layer below makes of one call: named, else 2 if a client that repeats is loaded, else 1."""
+    """How many tries the layer below makes of one call: named, else those of the loaded clients that repeat, else 1."""
     if named is not None:
         return max(1, named)
-    return ASSUMED_INNER if any(name in sys.modules for name in _REPEATING_CLIENTS) else 1
+    return max((tries for name, tries in _REPEATING_CLIENTS.items() if name in sys.modules), default=1)

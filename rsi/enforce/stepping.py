@@ -8,7 +8,7 @@ from typing import Any, Literal, Self, Unpack
 
 from rsi import clock
 from rsi.client import Client, Run, current_run, default_client, enter_run, leave_run
-from rsi.client.facts import ErrorFacts, facts_of
+from rsi.client.facts import ErrorFacts, facts_of, text_of
 from rsi.client.recorded import StepFields
 from rsi.enforce.ending import ended, with_fields
 from rsi.enforce.naming import ended_without_failing
@@ -66,7 +66,7 @@ class Step:
         if isinstance(error, BaseException):
             self._facts = facts_of(error)
         else:
-            self._facts = ErrorFacts(str(error), type=error_type, status=status)
+            self._facts = ErrorFacts(text_of(error), type=error_type, status=status)
 
     def note(self, **fields: Unpack[StepFields]) -> None:
         """Add what became known meanwhile: `tokens_in`, `cost_usd`, `quality`, `metadata` and the like."""

@@ -12,7 +12,7 @@ from contextvars import Token
 from typing import Any, Final, Unpack
 
 from rsi import clock
-from rsi.client import Client, Item, Run, current_run, default_client, enter_run, leave_run
+from rsi.client import Client, Item, Run, current_run, default_client, enter_run, leave_run, process
 from rsi.client.facts import ErrorFacts, facts_of
 from rsi.client.recorded import StepFields
 from rsi.enforce.ending import ended, with_fields
@@ -100,6 +100,13 @@ class Watched:
         self._open: dict[Any, _Open] = {}
         self._by_run: dict[str, _Open] = {}
         self._lock = threading.Lock()
+        process.renew_locks(self)
+
+    def renew_lock(self) -> None:
+        """In a forked child: its own lock. Runs that are open are the parent's, which will tell of them."""
+        self._lock = threading.Lock()
+        self._open.clear()
+        self._by_run.clear()
 
     def __len__(self) -> int:
         """Runs that are open."""

@@ -45,7 +45,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     `records` how each rule's fixes ended; `experiments` those whose trial is open, canary or holdout;
     `scope(source, task)` the values that every unit there has now. `cooling` are fixes that ended badly a short while
     ago, `checking` is the one that is being checked, and `isolation` says why no check can be run (`None`: it can).
-    `files(fix)` is what the file of a fix says against it, `untouched(fix)` how many known sources it does not touch.
+    `files(fix)` is what the file of a fix says against it, `lacking(fix)` what is missing to compare it with untouched
+    sources (`None`: nothing).
     """
 
     config: Config
@@ -63,7 +64,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     checking: FixRow | None = None
     isolation: str | None = None
     files: Callable[[FixRow], Sequence[Rail]] = no_files
-    untouched: Callable[[FixRow], int] = lambda _: 0
+    lacking: Callable[[FixRow], str | None] = lambda _: "nobody has looked for untouched sources"
 
 
 def rails(fix: FixRow, around: Surroundings) -> list[Rail]:
@@ -166,9 +167,9 @@ def _whole(fix: FixRow, around: Surroundings) -> Iterator[Rail]:
     """A file is for everyone who reads it: what it does is held against sources that do not."""
     if not edit.is_file(fix):
         return
-    if not around.untouched(fix):
-        sentence = f"no other source is known that {edit.place(fix.change)} does not touch, so nothing can be compared"
-        yield Rail("untouched", f"{sentence}: it would stay undecided", yields=True, at_once=True)
+    if (missing := around.lacking(fix)) is not None:
+        sentence = f"{missing}: {edit.place(fix.change)} cannot be compared with anything, so it would stay undecided"
+        yield Rail("untouched", sentence, yields=True, at_once=True)
     ripe = fix.created + SETTLE_S
     if around.now < ripe:
         sentence = f"a client that enforces {fix.knob} may still announce itself; by itself not before"

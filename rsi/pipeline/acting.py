@@ -196,7 +196,7 @@ class Acting:
             checking=next(iter(fixes.in_states(conn, fixes.CHECKING)), None),
             isolation=self._checks.isolation,
             files=self._files.rails,
-            untouched=lambda fix: self._files.untouched(fix, [row.source for row in known]),
+            lacking=lambda fix: self._files.lacking(conn, fix, now),
         )
 
     def _start(self, conn: Connection, fix: FixRow, acted: Acted, now: float) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from sqlalchemy import Connection
+
 from rsi import clock
 from rsi.config import Config, Home
 from rsi.errors import RSIError
@@ -18,6 +20,7 @@ from rsi.pipeline.acted import Acted
 from rsi.pipeline.whole import readers
 from rsi.store import Store, fixes
 from rsi.store.fixes import FixRow
+from rsi.verify.comparable import Comparable
 
 LOOK_EVERY_S: Final = 1.0
 """A person does not notice it, and a busy daemon runs twenty cycles a second."""
@@ -25,7 +28,6 @@ TRY_AGAIN_S: Final = 600.0
 """A file that could not be written (a full disk, no permission) is tried again so often."""
 PERSON: Final = "person:file"
 WAITING: Final = ("proposed", "approved")
-ANY: Final = "*"
 
 
 class Stamp(NamedTuple):
@@ -53,6 +55,7 @@ class Files:
         self._refused: dict[int, str] = {}
         self._unwritten: dict[int, tuple[float, str]] = {}
         self._look_at = float("-inf")
+        self._comparable = Comparable()
 
     # --- what the gate asks
 
@@ -62,10 +65,9 @@ class Files:
         why = self._refused.get(fix.id) or (unwritten if clock.monotonic() < until else None)
         return [Rail("file", why)] if why is not None else []
 
-    def untouched(self, fix: FixRow, known: Sequence[str]) -> int:
-        """How many of the known sources do not read the file of a fix, by its declarations."""
-        ours = readers(self._config, fix)
-        return 0 if ANY in ours else sum(source not in ours for source in known)
+    def lacking(self, conn: Connection, fix: FixRow, now: float) -> str | None:
+        """What is missing to hold its source against sources that do not read its file, in words; None: nothing."""
+        return self._comparable.lacking(conn, fix, readers(self._config, fix), now)
 
     # --- what the pipeline does
 

@@ -33,6 +33,7 @@ def mask_task(name: str) -> str:
 
     Masking a masked name changes nothing.
     """
+    name = str(name)  # whatever a host calls its work: it must not fail of it
     if not name.isprintable():
         name = "".join(char if char.isprintable() else " " for char in name)
     name = _SPACE.sub(" ", name[: 4 * MAX_CHARS]).strip()

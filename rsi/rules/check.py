@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -86,6 +86,35 @@ def check(paths: Iterable[Path]) -> list[Problem]:
                 problems.append(Problem(str(file), 1, "file", f"has no {beside.name} beside it; write its examples"))
         problems += _prototype_problems(path)
     return problems
+
+
+def warnings(paths: Iterable[Path], never: Mapping[str, Collection[str]]) -> list[Problem]:
+    """What is well-formed in rules for fixes and does nothing.
+
+    Args:
+        paths: rule files or folders of them, as in `check`.
+        never: knob → categories that never get it, whatever a rule says.
+    """
+    found: list[Problem] = []
+    for kind, file in (pair for path in paths for pair in _files(path)):
+        rules = load_file(kind, file, "user", {}) if kind == "fix" else ()
+        found += [_in_vain(rule, never) for rule in rules if isinstance(rule, FixRule) and _vain(rule, never)]
+    return found
+
+
+def _vain(rule: FixRule, never: Mapping[str, Collection[str]]) -> list[str]:
+    """The categories of a rule that its knob is never given for."""
+    if rule.change is None:
+        return []
+    value = rule.change.value
+    named = [*rule.categories, *((value.get("on") or ()) if isinstance(value, Mapping) else ())]
+    return [name for name in dict.fromkeys(named) if name in never.get(rule.change.knob, ())]
+
+
+def _in_vain(rule: FixRule, never: Mapping[str, Collection[str]]) -> Problem:
+    knob = rule.change.knob if rule.change else ""
+    message = f"no fix ever gives {knob} for {', '.join(_vain(rule, never))}, whatever a rule says; take them out"
+    return Problem(rule.file, rule.line, "categories", f"{rule.id}: {message}")
 
 
 def _word_folders(path: Path) -> list[Path]:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal, Self
 
-from rsi.stats.clustering import MAX_EFFECT, Autocorrelation, UnitClustering
+from rsi.stats.clustering import MAX_EFFECT, MIN_SERIES, Autocorrelation, UnitClustering
+from rsi.stats.compare import not_significantly_above
 from rsi.stats.terms import TERMINAL, StatsInputError, Verdict, unit_key
 
 Group = Literal["treated", "untouched"]
@@ -32,6 +33,19 @@ SAME_WITHIN: Final = 0.357
 """Log of 1.43: a failure ratio inside (0.7, 1.43) is no difference …"""
 SAME_SURE: Final = 2.33
 """… when its 98 % interval is."""
+CURED: Final = 0.1
+"""What of the treated failures a change that helps leaves; whether the test can decide is asked for such a one …"""
+AGAIN: Final = 5.0
+"""… and so many times the outcomes before: with two untouched failures (six, where their bursts are unknown) it can."""
+ROSE_BY: Final = 0.2
+"""By how much a rate has to rise for the alarm, whatever its significance …"""
+ROSE_AFTER: Final = 30
+"""… after so many outcomes of either group …"""
+ROSE_ALPHA: Final = 1e-5
+"""… beyond this chance: it is looked at all the time and the looks are not priced; docs/verdicts.md has figures."""
+STILL_ALPHA: Final = 0.05
+"""An untouched rate that rose beyond this chance moved as well; so it did with a quarter of the treated rise."""
+STILL_SHARE: Final = 0.25
 LOG_PI: Final = math.log(math.pi)
 PROBABILITY_FLOOR: Final = 1e-12
 
@@ -122,6 +136,46 @@ class BeforeAfterTrial:
             self._deflation = max(1.0, worst)
         return self._deflation
 
+    def can_decide(self) -> bool:
+        """Whether failures before the change, of both groups, are enough for a change that helps to be seen at all.
+
+        They do not become more: where this says no, `undecided` is for ever. Of what came after it nothing is read.
+        """
+        treated, untouched = (self._failures[group, "before"] / self.deflation() for group in GROUPS)
+        if not (treated and untouched):
+            return False
+        return _word_of(_Failures(treated, CURED * AGAIN * treated, untouched, AGAIN * untouched)) == "verified"
+
+    def spread(self) -> float:
+        """Design effect of the treated rate before the change: 1 to 15; 3 while too few failures were seen."""
+        if self._labels.n < MIN_SERIES:
+            return UNKNOWN_CLUSTERING
+        effects = [self._streams[group].positive_effect() for group in GROUPS]
+        return max(1.0, *effects, *(cluster.effect() for cluster in self._clusters.values()))
+
+    def rose(self, *, alone: bool = False) -> bool:
+        """Whether the treated *rate* rose massively while the untouched one stood still: an alarm, and no share.
+
+        For where no share can be had: untouched sources that never fail. One-sided score test, variances inflated by
+        `spread`. An outage of the treated source alone raises it just as well.
+
+        Args:
+            alone: there is no untouched source any more to look at.
+        """
+        (k1, n1), (k0, n0) = self.counts("treated", "after"), self.counts("treated", "before")
+        if min(n1, n0) < ROSE_AFTER:
+            return False
+        rise, d = k1 / n1 - k0 / n0, self.spread()
+        if rise < ROSE_BY or not_significantly_above(k1, n1, k0, n0, d, d, ROSE_ALPHA):
+            return False
+        return alone or self._stood_still(rise)
+
+    def _stood_still(self, rise: float) -> bool:
+        (k1, n1), (k0, n0) = self.counts("untouched", "after"), self.counts("untouched", "before")
+        if min(n1, n0) < ROSE_AFTER:
+            return False
+        return k1 / n1 - k0 / n0 < STILL_SHARE * rise and not_significantly_above(k1, n1, k0, n0, alpha=STILL_ALPHA)
+
     def _comparable(self) -> _Failures:
         before, after = self._outcomes["untouched", "before"], self._outcomes["untouched", "after"]
         traffic = (self._outcomes["treated", "after"] / after) / (self._outcomes["treated", "before"] / before)
@@ -137,16 +191,8 @@ class BeforeAfterTrial:
         )
 
     def _word(self) -> Verdict:
-        cells = self._comparable()
-        if cells.treated_before + cells.untouched_before <= 0 or cells.treated_after + cells.untouched_after <= 0:
-            return "undecided"
-        factor = _log_bayes_factor(cells)
-        if factor <= ASK_ABOVE:
-            return "no_difference" if _equivalent(cells) else "undecided"
-        fell = _probability_share_fell(cells)
-        if factor + math.log(2.0 * fell + PROBABILITY_FLOOR) > DECIDE_AT:
-            return "verified"
-        return "worse" if factor + math.log(2.0 * (1.0 - fell) + PROBABILITY_FLOOR) > DECIDE_AT else "undecided"
+        word = _word_of(self._comparable())
+        return "undecided" if word == "verified" and not self.can_decide() else word
 
     def to_dict(self) -> dict[str, Any]:
         """Everything needed to go on exactly; JSON-safe, no unit's text."""
@@ -190,6 +236,18 @@ class BeforeAfterTrial:
             trial._streams[group] = Autocorrelation.from_list(stream)
             trial._clusters[group] = UnitClustering.from_dict(cluster)
         return trial
+
+
+def _word_of(cells: _Failures) -> Verdict:
+    if cells.treated_before + cells.untouched_before <= 0 or cells.treated_after + cells.untouched_after <= 0:
+        return "undecided"
+    factor = _log_bayes_factor(cells)
+    if factor <= ASK_ABOVE:
+        return "no_difference" if _equivalent(cells) else "undecided"
+    fell = _probability_share_fell(cells)
+    if factor + math.log(2.0 * fell + PROBABILITY_FLOOR) > DECIDE_AT:
+        return "verified"
+    return "worse" if factor + math.log(2.0 * (1.0 - fell) + PROBABILITY_FLOOR) > DECIDE_AT else "undecided"
 
 
 def _log_marginal(k: float, n: float) -> float:

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, insert, select, text
+from sqlalchemy import Connection, Row, Select, Text, cast, insert, select, text
 
 from rsi import clock
 from rsi.store.engine import project
-from rsi.store.schema import journal
+from rsi.store.schema import fixes, journal
 
 _FIRST: Final = ""
 #: Entries fetched at a time while the chain is walked.
@@ -69,6 +69,17 @@ def verify(conn: Connection) -> int | None:
     given = conn.execute(_GIVEN).scalar_one()
     kept = conn.execute(select(journal.c.seq).order_by(journal.c.seq.desc()).limit(1)).scalar_one_or_none() or 0
     return last + 1 if kept < given else None
+
+
+def unwritten(conn: Connection) -> list[str]:
+    """The fixes whose state no entry tells of: who emptied the journal, and let it count anew, left them behind."""
+    told = select(journal.c.seq).where(
+        journal.c.project == fixes.c.project,
+        journal.c.ref == "f" + cast(fixes.c.id, Text),
+        journal.c.what == "fix." + fixes.c.state,
+    )
+    found = select(fixes.c.id).where(fixes.c.project == project(conn), ~told.exists()).order_by(fixes.c.id)
+    return [f"f{fix}" for fix in conn.execute(found).scalars()]
 
 
 def for_ref(conn: Connection, ref: str) -> list[Entry]:

@@ -20,6 +20,8 @@ Kind: TypeAlias = Literal["canary", "holdout", "closed"]
 LABELS_KEPT: Final = 400
 """Failures in order, newest last, that the design effect is computed from; two dozen bursts of a dozen."""
 SALT_BYTES: Final = 8
+LEFT_OUT: Final = ("mismatched", "not_enforced", "crossed", "late", "out_of_scope", "withdrawn")
+"""The counters of `Counts` for what does not count."""
 IN_LIST: Final = 500
 """Names in one IN (…): SQLite's oldest limit on variables is 999."""
 
@@ -84,6 +86,20 @@ class Counts(msgspec.Struct, frozen=True):
     restarts: int = 0  # holdout windows that ended and began again
     spent: Cost = Cost()  # by the experiments before the present one
     repairs: int = 0  # times the test's state could not be read and began anew
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """What was told and does not count, by its counter; those that are 0 are left away."""
+        return {name: n for name in LEFT_OUT if (n := getattr(self, name))}
+
+    @property
+    def claimed(self) -> float:
+        """The share of reports whose arm was not the one that was drawn; 0 to 1.
+
+        Against the units that entered, or the tasks that counted where units have several (sessions, processes).
+        """
+        told = self.mismatched + max(self.entered, self.fixed.outcomes + self.control.outcomes)
+        return self.mismatched / told if told else 0.0
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):

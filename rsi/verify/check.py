@@ -1,8 +1,8 @@
 """The check before a fix: a command, and recorded inputs, on a copy of the home with the change in it and without.
 
 Both copies are views of the same files. Every run begins with its copy as it was made. `broke` is said only when it was
-seen twice in turn, red with the change and green without: a suite that fails now and then, or a workspace that somebody
-is working in, blames no fix (docs/design/052-check-before.md).
+seen twice in turn, red or hanging with the change and green without: a suite that fails now and then, or a workspace
+that somebody is working in, blames no fix (docs/design/052-check-before.md).
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class _Copy:
         """Run with a recorded input; `None`: the time for this side is over."""
         if self._left_s < LEAST_S:
             return None
-        found = self._run(command, recorded, self._left_s)
+        one_s = self._order.timeout_s / check_verdict.LEAST_REPLAYS  # one that hangs leaves time for the second look
+        found = self._run(command, recorded, min(self._left_s, one_s))
         self._left_s -= found.seconds
         return found
 

@@ -8,6 +8,12 @@ from rsi.model import CheckOutcome, CheckRun, Replay
 
 NOT_STARTED: Final = (126, 127)
 """What a shell answers when it cannot execute a command, or does not find it (POSIX XCU 2.8.2)."""
+CALLED_OFF: Final = "closed"
+"""Nobody's doing but ours."""
+SLOW: Final = "timeout"
+HANGS: Final = 2.0
+"""A run that reaches the time limit hangs if it took so many times what it takes without the change. Less is a slow
+command near its limit, which on a busy machine may end on either side of it."""
 LEAST_REPLAYS: Final = 2
 """Below this, "always" and "never" are one and the same run."""
 
@@ -20,19 +26,26 @@ class Said(NamedTuple):
 
 
 def of_command(with_it: CheckRun, without: CheckRun) -> Said:
-    """Green with the change: passed. Red with it: that it was green without is what blames the change."""
+    """Green with the change: passed. Red or ended by a limit with it: that it was green without blames the change."""
     both = f"{run(with_it)} with the change, {run(without)} without it"
     if with_it.ok:
         return Said("passed", both)
-    if with_it.killed_by or (without.killed_by and not without.ok):
-        return Said("not_run", f"the command did not end by itself: {both}")
-    if without.ok:
+    if without.ok and _by_itself(with_it, without):
         return Said("broke", both)
+    if with_it.killed_by or without.killed_by:
+        return Said("not_run", f"the command did not end by itself: {both}")
     if with_it.exit != without.exit:
         return Said("unclear", f"the command fails in another way than it did before: {both}")
     if with_it.exit in NOT_STARTED:
         return Said("not_run", f"the sandbox has no such command: {both}")
     return Said("red_before", f"the command fails without the change, too, in the same way: {both}")
+
+
+def _by_itself(with_it: CheckRun, without: CheckRun) -> bool:
+    """Whether what ended it is its own: its exit, or a limit that it would not have reached without the change."""
+    if with_it.killed_by == SLOW:
+        return with_it.seconds >= HANGS * without.seconds
+    return with_it.killed_by != CALLED_OFF
 
 
 def of_replay(replay: Replay) -> Said:

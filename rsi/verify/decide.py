@@ -41,6 +41,12 @@ RESERVE_PER_S: Final = 1.0
 STAGE_UNITS: Final = 20
 """Units of the fixed arm that a stage of the ramp must settle, without a lean to harm, before the next."""
 
+MAX_CLAIMED: Final = 0.05
+"""Share of reports whose arm was not drawn, above which nothing is `verified`: who chooses some of the arms chooses of
+whom we hear in the others (docs/verdicts.md, assumptions). Our own clients never differ from what was drawn."""
+MATTERS: Final = 0.05
+"""What was left out is in the verdict's text if it is more than this share of the units that entered."""
+
 METHOD: Final = "label-betting e-process on randomised units (one bet per unit, valid at every look)"
 GUARDED: Final = "side effects by the same labels, each beyond its allowance"
 PROCESSES: Final = "the unit is a client process"
@@ -64,6 +70,8 @@ def decide(conn: Connection, trial: Trial, categories: Sequence[str], *, clients
     test, fix = watch.load(conn, trial), fixes.get(conn, trial.fix)
     guards = watch.load_guards(conn, fix)
     outcome, why = _word(trial, test, guards, categories, clients=clients, now=now)
+    if outcome == "verified" and (claimed := _claimed(trial)):
+        outcome, why = "undecided", f"{claimed}; {why}"
     fixed, control = trial.counts.fixed, trial.counts.control
     return Verdict(
         outcome=outcome,
@@ -74,7 +82,7 @@ def decide(conn: Connection, trial: Trial, categories: Sequence[str], *, clients
         n_fixed=fixed.units,
         n_control=control.units,
         at=clock.iso(now),
-        why=why,
+        why=why + _left_out(trial),
     )
 
 
@@ -178,6 +186,24 @@ def _over_budget(trial: Trial, *, clients: int, now: float) -> str | None:
     if extra <= allowed:
         return None
     return f"{extra} extra calls over {outcomes} tasks, the retry budget allows {allowed:.0f}"
+
+
+def _claimed(trial: Trial) -> str | None:
+    """What speaks against `verified` where agents say that they are in arms which nobody gave them.
+
+    Not while a holdout watches: the fix is verified, and the question is whether it does harm.
+    """
+    share = trial.counts.claimed
+    if trial.kind != "canary" or share <= MAX_CLAIMED:
+        return None
+    return f"{share:.0%} of the reports claimed an arm that was not drawn (up to {MAX_CLAIMED:.0%} is let pass)"
+
+
+def _left_out(trial: Trial) -> str:
+    """What was told and does not count, where it is enough to matter."""
+    counts = trial.counts
+    said = [f"{name} {n}" for name, n in counts.left_out.items() if n > MATTERS * counts.entered]
+    return f"; left out: {', '.join(said)} (units that entered: {counts.entered})" if said else ""
 
 
 def _method(trial: Trial, *, process: bool) -> str:

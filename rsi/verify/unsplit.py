@@ -2,6 +2,7 @@
 
 What the treated source's share of all failures was before the change, and is after it (`rsi.stats.share`). Where there
 is no untouched source there is only a before and an after, and that alone says nothing: the verdict stays undecided.
+Where the share cannot say a word, a treated rate that rises massively by itself is an alarm: the change is taken back.
 
 State is one value in `meta` per fix, moved in the caller's transaction: a restart changes no count.
 """
@@ -9,46 +10,50 @@ State is one value in `meta` per fix, moved in the caller's transaction: a resta
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
-from typing import Final
+from collections.abc import Collection
+from typing import Final, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection
 
 from rsi import clock
 from rsi.errors import NotFoundError
-from rsi.model import FixState, Verdict, VerdictOutcome
-from rsi.stats import BeforeAfterTrial
-from rsi.store import fixes, meta, outcomes
+from rsi.model import Verdict, VerdictOutcome
+from rsi.stats import TERMINAL, BeforeAfterTrial
+from rsi.store import meta, outcomes
 from rsi.store.fixes import FixRow
+from rsi.verify import beside
 from rsi.verify.unsplit_rows import Group, Phase, Told, Watched, count_silent, take
 
-ANY: Final = "*"
 RUNNING: Final = "unsplit"
 """In `meta`: the numbers of the fixes that are watched; each has its own value under `unsplit:<number>`."""
-LOOK_BACK_ROWS: Final = 5_000
-LOOK_BACK_S: Final = 86_400.0
-"""What was before: the newest rows of the last day. One window for all sources, so that traffic can be compared."""
-MIN_BEFORE: Final = 30
-"""Final tasks that a source needs before the change to be compared with, or to be compared at all."""
-MIN_FAILURES: Final = 5
-"""Failures of the treated source before the change: below, its share is a guess."""
 MIN_AFTER: Final = 10
 EXPOSURE: Final = 3.0
 """Expected failures, at the rate before, that must have been possible after the change: silence is not success."""
-AT_ONCE: Final = 1_000
-NAMED: Final = 5
-"""Untouched sources that a verdict names; the others are a number."""
-
-APPLIED_ONCE: Final[tuple[FixState, ...]] = (
-    "canary", "verified", "kept_unverified", "rolled_back", "removed", "superseded",
-)  # fmt: skip
-"""States of fixes that act, or have acted."""
 ALONE: Final = "no source beside it is untouched: a change over time alone says nothing"
+COSTS: Final = "; what the change costs was not compared"
 TEXT_ONLY: Final = (
-    "; that failures of the sources come in bursts that have nothing to do with one another (wrong in about 1 of 20); "
-    "what the change costs was not compared"
+    "; that failures of the sources come in bursts that have nothing to do with one another (wrong in about 1 of 20)"
+    + COSTS
 )
+ALARM: Final = "its own rate rose massively since the change: "
+BY_RATE: Final = (
+    "alarm on the treated source's rate before and after (one-sided score test, 0.001 %, a rise of 0.2 or more, "
+    "variances inflated for clustering), with untouched sources that stood still"
+)
+OUTAGE: Final = (
+    "an outage of the treated source alone, of its provider or its key, that would have ended by itself: "
+    "the change was taken back on suspicion"
+)
+OF_ALL: Final = "; that everything else got worse as well: no source was left to look at"
+
+
+class _Said(NamedTuple):
+    """A word, why, and whether the alarm said it and not the share."""
+
+    outcome: VerdictOutcome
+    why: str
+    by_rate: bool = False
 
 
 def begin(conn: Connection, fix: FixRow, now: float, *, also_touched: Collection[str] = ()) -> Watched:
@@ -67,11 +72,12 @@ def begin(conn: Connection, fix: FixRow, now: float, *, also_touched: Collection
         task=fix.task,
         started=now,
         first=last,
-        since=max(0, last - LOOK_BACK_ROWS),
+        since=max(0, last - beside.LOOK_BACK_ROWS),
         reached=tuple(sorted(also_touched)),
     )
-    watched = _build(conn, watched, _untouched(conn, watched), now)
-    watched = msgspec.structs.replace(watched, mixed=tuple(sorted(_mixed(conn, watched))))
+    untouched = () if fix.source == beside.ANY else _untouched(conn, watched)
+    watched = _build(conn, watched, untouched, now)
+    watched = msgspec.structs.replace(watched, mixed=tuple(sorted(beside.mixed(conn, watched))))
     _put(conn, watched)
     meta.put(conn, RUNNING, sorted({*running(conn), fix.id}))
     return watched
@@ -100,11 +106,11 @@ def feed(conn: Connection, fix: int, silent_after: float, now: float) -> bool:
     A source that somebody touched meanwhile is left out, from the beginning.
     """
     watched = load(conn, fix)
-    still = _still_untouched(conn, watched)
+    still = beside.still(conn, watched)
     before = watched
     if still != watched.untouched:
         watched = _build(conn, watched, still, now, silent_after)
-    mixed = _mixed(conn, watched)
+    mixed = beside.mixed(conn, watched)
     if not mixed <= set(watched.mixed):
         watched = msgspec.structs.replace(watched, mixed=tuple(sorted({*watched.mixed, *mixed})))
     test = BeforeAfterTrial.from_dict(watched.test)
@@ -121,19 +127,19 @@ def decide(conn: Connection, fix: int, now: float) -> Verdict:
     """What can be said now. `p_control` is the treated source's rate before, moved as the untouched sources moved."""
     watched = load(conn, fix)
     test = BeforeAfterTrial.from_dict(watched.test)
-    outcome, why = _word(watched, test)
+    said = _word(watched, test)
     before, after = test.counts("treated", "before"), test.counts("treated", "after")
-    beside = test.counts("untouched", "after")
+    others = test.counts("untouched", "after")
     return Verdict(
-        outcome=outcome,
-        method=f"{BeforeAfterTrial.METHOD}; untouched: {_names(watched.untouched)}",
-        cannot_exclude=BeforeAfterTrial.CANNOT_EXCLUDE + TEXT_ONLY,
+        outcome=said.outcome,
+        method=f"{BY_RATE if said.by_rate else BeforeAfterTrial.METHOD}; untouched: {beside.names(watched.untouched)}",
+        cannot_exclude=_unexcluded(watched, said),
         p_fixed=_rate(after),
-        p_control=_expected(_rate(before), _rate(test.counts("untouched", "before")), _rate(beside)),
+        p_control=_expected(_rate(before), _rate(test.counts("untouched", "before")), _rate(others)),
         n_fixed=after[1],
-        n_control=beside[1],
+        n_control=others[1],
         at=clock.iso(now),
-        why=why,
+        why=said.why,
     )
 
 
@@ -142,24 +148,38 @@ def end(conn: Connection, fix: int) -> None:
     meta.put(conn, RUNNING, [one for one in running(conn) if one != fix])
 
 
-def _word(watched: Watched, test: BeforeAfterTrial) -> tuple[VerdictOutcome, str]:
+def _word(watched: Watched, test: BeforeAfterTrial) -> _Said:
     if not watched.after:
-        return "no_data", "no task of the treated source has ended since the change"
-    if not watched.untouched:
-        return "undecided", ALONE + _left(watched)
+        return _Said("no_data", "no task of the treated source has ended since the change")
+    if not watched.untouched and not watched.left:
+        return _Said("undecided", ALONE)
     if watched.mixed:
-        return (
-            "undecided",
-            f"{_names(watched.mixed)} changed the same source in this time: whose effect it is, nobody knows",
-        )
+        who = beside.names(watched.mixed)
+        return _Said("undecided", f"{who} changed the same source in this time: whose effect it is, nobody knows")
+    said = _by_share(watched, test) if watched.untouched else _Said("undecided", ALONE + _left(watched))
+    if said.outcome != "undecided" or not test.rose(alone=not watched.untouched):
+        return said
+    return _Said("worse", f"{ALARM}{said.why}; {_figures(watched, test)}", by_rate=True)
+
+
+def _unexcluded(watched: Watched, said: _Said) -> str:
+    if not said.by_rate:
+        return BeforeAfterTrial.CANNOT_EXCLUDE + TEXT_ONLY
+    return OUTAGE + ("" if watched.untouched else OF_ALL) + COSTS
+
+
+def _by_share(watched: Watched, test: BeforeAfterTrial) -> _Said:
+    if (few := beside.too_few(test)) is not None:
+        return _Said("undecided", few)
     failed, n = test.counts("treated", "before")
-    if n < MIN_BEFORE or failed < MIN_FAILURES:
-        return "undecided", f"{failed} failures of {n} tasks before the change are too few to compare with"
     needed = max(MIN_AFTER, math.ceil(EXPOSURE * n / failed))
     if watched.after < needed and test.verdict != "worse":
-        return "undecided", f"{watched.after} tasks since the change, {needed} are needed"
-    word = "undecided" if test.verdict == "no_data" else test.verdict
-    return word, f"{_figures(watched, test)}{_left(watched)}"
+        return _Said("undecided", f"{watched.after} tasks since the change, {needed} are needed")
+    figures = f"{_figures(watched, test)}{_left(watched)}"
+    if test.verdict in TERMINAL:
+        return _Said(test.verdict, figures)
+    missing = beside.lacking(test, watched.untouched)
+    return _Said("undecided", f"{missing}; {figures}" if missing else figures)
 
 
 def _figures(watched: Watched, test: BeforeAfterTrial) -> str:
@@ -181,12 +201,7 @@ def _failed(cell: tuple[int, int]) -> str:
 
 
 def _left(watched: Watched) -> str:
-    return f"; left out because they were touched: {_names(watched.left)}" if watched.left else ""
-
-
-def _names(sources: Collection[str]) -> str:
-    shown = ", ".join(list(sources)[:NAMED]) or "none"
-    return shown + (f" and {len(sources) - NAMED} more" if len(sources) > NAMED else "")
+    return f"; left out because they were touched: {beside.names(watched.left)}" if watched.left else ""
 
 
 def _rate(cell: tuple[int, int]) -> float | None:
@@ -224,52 +239,12 @@ def _build(
 
 
 def _read(conn: Connection, told: Told) -> None:
-    while rows := outcomes.since(conn, told.seen, AT_ONCE):
-        take(told, [row for row in rows if row.arrived >= told.watched.started - LOOK_BACK_S], rows[-1].seq)
+    while rows := outcomes.since(conn, told.seen, beside.AT_ONCE):
+        take(told, list(beside.in_window(rows, told.watched.started)), rows[-1].seq)
 
 
 def _untouched(conn: Connection, watched: Watched) -> tuple[str, ...]:
-    """Every other source that did enough before the change and that no fix touched in that time."""
-    if watched.source == ANY:
-        return ()
-    counted: dict[str, int] = {}
-    since, oldest = watched.since, watched.started
-    while rows := outcomes.since(conn, since, AT_ONCE):
-        since = rows[-1].seq
-        for row in rows:
-            if row.arrived >= watched.started - LOOK_BACK_S and row.outcome.final and not row.outcome.backfill:
-                counted[row.outcome.source] = counted.get(row.outcome.source, 0) + 1
-                oldest = min(oldest, row.arrived)
-    touched = _touched(conn, watched, oldest)
-    if ANY in touched:
-        return ()
-    return tuple(sorted(name for name, n in counted.items() if n >= MIN_BEFORE and name not in touched))
-
-
-def _still_untouched(conn: Connection, watched: Watched) -> tuple[str, ...]:
-    touched = _touched(conn, watched, watched.started)
-    return () if ANY in touched else tuple(name for name in watched.untouched if name not in touched)
-
-
-def _touched(conn: Connection, watched: Watched, since: float) -> set[str]:
-    """Sources with a canary, or with a fix that began or ended since then; the treated one, and what it reaches."""
-    return {watched.source, *watched.reached, *(fix.source for fix in _moved(conn, watched, since))}
-
-
-def _mixed(conn: Connection, watched: Watched) -> set[str]:
-    """Other fixes that moved in the treated scope itself, from the window before the change on."""
-    return {
-        fix.ref
-        for fix in _moved(conn, watched, watched.started - LOOK_BACK_S)
-        if fix.source in (ANY, watched.source) and (fix.task in (ANY, watched.task) or watched.task == ANY)
-    }
-
-
-def _moved(conn: Connection, watched: Watched, since: float) -> Iterator[FixRow]:
-    for fix in fixes.in_states(conn, APPLIED_ONCE):
-        moved = fix.applied is not None and max(fix.applied, fix.updated) >= since
-        if fix.id != watched.fix and (fix.state == "canary" or moved):
-            yield fix
+    return beside.find(conn, watched, beside.rows_since(conn, watched.since)).untouched
 
 
 def _put(conn: Connection, watched: Watched) -> None:

@@ -227,6 +227,16 @@ def test_what_was_said_is_not_stored(otel):
     assert not [path for path in files if b"my secret plan" in path.read_bytes()]
 
 
+@pytest.mark.parametrize("cut", [-30, -20, -10, -1, 0, 1, 5, 1_020, 1_024, 1_030])
+def test_a_secret_at_the_cut_of_a_long_error_is_in_no_file(otel, cut):
+    secret = "postgres://bob:S3cr3tP4ssw0rdXYZ@db/x"
+    text = ("word " * 4_000)[: 8_192 + cut - secret.index("@")] + " " + secret + " and more"
+    otel.send(agent(error=text, raised=("DbError", text)))
+    assert len(otel.told()["support"].error or "") > 7_000
+    files = [path for path in otel.home.state.rglob("*") if path.is_file()]
+    assert not [path for path in files if b"S3cr3tP" in path.read_bytes()]
+
+
 def test_a_secret_in_an_error_is_in_no_file(otel):
     key = "sk-proj-" + "Ab3dEf6hIj9kLm2nOp5q" * 2
     otel.send(agent(error=f"bad key {key}", raised=("AuthError", f"bad key {key}")))

@@ -93,6 +93,13 @@ def test_a_file_that_cannot_be_imported_is_a_failure(project: Path, tmp_path: Pa
     assert run["status"] == "failed"
 
 
+def test_a_look_at_what_there_is_is_no_test_run(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    with running(tmp_path / "home") as daemon:
+        done = pytest_in(project, "--rsi", "--collect-only", RSI_URL=daemon.url)
+        assert (done.returncode, daemon.posts) == (0, [])
+
+
 def test_without_the_option_nothing_is_loaded_or_sent(project: Path, tmp_path: Path) -> None:
     done = pytest_in(project, "-s", "-k", "loaded")
     assert "LOADED False" in done.stdout

@@ -6,6 +6,7 @@ import json
 import sqlite3
 
 import pytest
+from loop_kit import Loop, hand_clock
 
 from rsi import RSILoop
 from rsi.cli import main
@@ -51,3 +52,32 @@ def test_an_entry_that_was_changed_or_taken_out_is_named(home, capsys, change):
     found = journal_of(home, capsys)
     assert not found["ok"]
     assert f"entry {seq if 'UPDATE' in change else seq + 1} is not as it was written" in found["says"]
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [
+        "DELETE FROM journal",
+        "DELETE FROM journal WHERE seq > (SELECT min(seq) FROM journal WHERE what = 'fix.proposed')",
+    ],
+)
+def test_an_emptied_journal_does_not_hold_where_fixes_are_left(tmp_path, capsys, taken):
+    with hand_clock():
+        loop = Loop(tmp_path)
+        loop.fail()
+        loop.pipeline.cycle()
+        loop.pipeline.reject("f1", "person:test")
+        loop.close()
+    assert journal_of(tmp_path, capsys)["ok"]
+    database = sqlite3.connect(tmp_path / ".rsi" / "rsi.db")
+    for name in ("journal_no_update", "journal_no_delete"):
+        database.execute(f"DROP TRIGGER {name}")
+    database.execute(taken)
+    database.execute(
+        "UPDATE sqlite_sequence SET seq = (SELECT coalesce(max(seq), 0) FROM journal) WHERE name = 'journal'"
+    )
+    database.commit()
+    database.close()
+    found = journal_of(tmp_path, capsys)
+    assert not found["ok"]
+    assert "no entry about the present state of f1: somebody" in found["says"]

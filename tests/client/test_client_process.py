@@ -118,6 +118,43 @@ def test_a_forked_child_has_its_own_queue_sender_and_id(daemon: Daemon, tmp_path
 
 
 @posix
+def test_a_child_forked_in_the_middle_of_anything_goes_on(daemon: Daemon, tmp_path: Path) -> None:
+    code = """
+        import os, signal, sys, threading, time
+        sys.setswitchinterval(1e-5)
+        import rsi
+        from rsi.enforce.breaker import Breaker
+        from rsi.enforce.gate import Gate
+        from rsi.enforce.watched import Watched
+        watched, gate, breaker = Watched(source="app"), Gate(), Breaker()
+        def once():
+            key = object()
+            watched.begin(key, "t")
+            watched.end(key)
+            gate.wait(3)
+            gate.leave()
+            breaker.admit("t", 3, 1.0)
+        def spin():
+            while True:
+                once()
+        for _ in range(4):
+            threading.Thread(target=spin, daemon=True).start()
+        watched.begin("open", "parents")
+        for _ in range(60):
+            pid = os.fork()
+            if pid == 0:
+                signal.alarm(10)
+                assert len(watched) == 0
+                once()
+                os._exit(0)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        os._exit(0)
+    """
+    done = run(code, tmp_path, RSI_URL=daemon.url)
+    assert done.returncode == 0, done.stderr
+
+
+@posix
 def test_a_multiprocessing_child_flushes_although_it_runs_no_atexit(daemon: Daemon, tmp_path: Path) -> None:
     code = """
         import multiprocessing

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from agent_kit import Daemon, wait_for
 
+import rsi
 import rsi.client
 from rsi import clock
 from rsi.client import Client, Run, enter_run, leave_run
+from rsi.client.recorded import Recorded
 
 
 def test_an_outcome_arrives_with_its_fields(daemon: Daemon, make_client: Any) -> None:
@@ -111,10 +113,11 @@ def test_what_cannot_be_json_is_described_or_counted_and_never_raised(daemon: Da
     client.record("long", True, output="y" * 100_000)
     assert client.flush(5)
     got = {item["task"]: item for item in daemon.items()}
-    assert set(got) == {"object", "surrogate", "huge", "long"}
+    assert set(got) == {"object", "surrogate", "rude", "huge", "long"}
+    assert got["rude"]["metadata"] == {"it": "<Rude>"}
     assert got["huge"]["tags"] == ["rsi:cut"]
     assert len(got["long"]["output"]) == 16 * 1024
-    assert client.status()["unencodable"] == 1
+    assert "unencodable" not in client.status() or not client.status()["unencodable"]
 
 
 def test_inside_an_open_run_an_outcome_is_a_step_of_it(daemon: Daemon, make_client: Any) -> None:
@@ -165,6 +168,109 @@ def test_what_waits_holds_no_more_than_so_much_of_the_hosts_memory(
     client.record("later", True, output="x" * 200_000)  # alone it is let through: the encoder cuts it
     client.flush(5)
     assert daemon.items(task="later")
+
+
+SECRET = "postgres://bob:S3cr3tP4ssw0rdXYZ@db/x"
+
+
+@pytest.mark.parametrize("end", [" and more", "", ", in the middle of it all " * 40])
+@pytest.mark.parametrize("cut", [*range(-30, 12, 3), 1_000, 1_024])
+@pytest.mark.parametrize("where", ["raised", "error", "output", "note"])
+def test_a_secret_at_the_cut_of_a_long_text_is_no_secret_less(
+    daemon: Daemon, make_client: Any, where: str, cut: int, end: str
+) -> None:
+    limit = {"raised": 8_192, "error": 65_536 // 2, "output": 16_384, "note": 16_384}[where]
+    text = ("word " * 20_000)[: limit + cut - SECRET.index("@")] + " " + SECRET + end
+    client = make_client(url=daemon.url)
+    if where == "raised":
+        client.record("t", False, error=ValueError(text))
+    elif where == "error":
+        client.record("t", False, error=text + " tail" * 8_000)
+    elif where == "output":
+        client.record("t", True, output=text)
+    else:
+        with rsi.step("t", client=client) as step:
+            step.note(output=text)
+    client.flush(5)
+    sent = str(daemon.items(task="t")[0])
+    assert "S3cr" not in sent
+    assert len(sent) > limit - 2_000
+
+
+class _Odd:
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+_ODD = [_Odd(), {"deep": [_Odd()]}, 10**5000, b"\xff\xfe", {1: {2: _Odd}}]
+
+
+@pytest.mark.parametrize("value", _ODD, ids=["object", "inside", "large", "bytes", "class"])
+def test_what_was_noted_beside_a_failure_cannot_lose_it(daemon: Daemon, make_client: Any, value: Any) -> None:
+    client = make_client(url=daemon.url)
+    with rsi.step("t", client=client) as step:
+        step.note(metadata={"row": value})
+        step.fail("503 overloaded")
+    client.record("t", False, error="429", metadata={"row": value})
+    client.flush(5)
+    assert [
+        item["error"] if isinstance(item["error"], str) else item["error"]["message"] for item in daemon.items()
+    ] == [
+        "503 overloaded",
+        "429",
+    ]
+
+
+def test_a_field_that_the_daemon_refuses_cannot_lose_a_failure(daemon: Daemon, make_client: Any) -> None:
+    client = make_client(url=daemon.url)
+    daemon.refuse = lambda item: "below 0" if item.get("tokens_in", 0) < 0 or item["task"] == "never" else None
+    client.record("good", True, tokens_in=3)
+    client.record("bad", False, error="503", tokens_in=-1, metadata={"k": "v"}, session="s")
+    client.record("never", False, error="503")
+    client.flush(5)
+    last = daemon.items(task="bad")
+    assert [(item["error"], item["session"], item["tags"]) for item in last] == [("503", "s", ["rsi:cut"])]
+    assert "tokens_in" not in last[0]
+    assert (client.status()["sent"], client.status()["rejected"]) == (2, 1)
+
+
+def test_a_circle_in_metadata_cannot_lose_a_failure(daemon: Daemon, make_client: Any) -> None:
+    around: dict[str, Any] = {}
+    around["self"] = around
+    client = make_client(url=daemon.url)
+    client.record("t", False, error="429", metadata=around)
+    client.flush(5)
+    assert daemon.items()[0]["error"] == "429"
+
+
+def test_an_exception_that_hides_its_module_is_told_all_the_same(daemon: Daemon, make_client: Any) -> None:
+    class Bad(Exception):
+        pass
+
+    Bad.__module__ = None  # type: ignore[assignment]
+    client = make_client(url=daemon.url)
+    client.record("t", False, error=Bad("boom"))
+    with pytest.raises(Bad), rsi.step("t", client=client):
+        raise Bad("boom")
+    with rsi.step(5, client=client) as step:  # type: ignore[arg-type]
+        step.fail(_Odd())  # type: ignore[arg-type]
+    client.flush(5)
+    assert [item["error"]["message"] for item in daemon.items()] == ["boom", "boom", "<_Odd>"]
+
+
+def test_megabytes_are_not_searched_for_secrets(daemon: Daemon, make_client: Any) -> None:
+    client = make_client(url=daemon.url)
+    looked: list[int] = []
+    encoder = client._sender._make_encoder()
+    clean, encoder._redactor = encoder._redactor, type("Counting", (), {})()
+    encoder._redactor.text = lambda text: looked.append(len(text)) or clean.text(text)
+    encoder._redactor.value = clean.value
+    for fields in ({"metadata": {"x": "y" * 5_000_000}}, {"output": "y" * 5_000_000}, {"error": "word " * 1_000_000}):
+        line = encoder.line(Recorded("i", "t", False, **{"error": None, "source": "s", "fields": {}} | (
+            fields if "error" in fields else {"fields": fields})))  # fmt: skip
+        assert line is not None
+        assert len(line) < 100_000
+    assert max(looked) < 100_000
 
 
 def test_the_default_client_is_off_under_pytest_unless_asked(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:

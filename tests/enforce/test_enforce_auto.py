@@ -31,13 +31,15 @@ odd = fake_adapters:Odd
 gone = fake_adapters:Gone
 """
 CODE = """
-import warnings
-with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always")
-    import rsi.auto
+import logging
+said = []
+handler = logging.Handler()
+handler.emit = lambda record: said.append(record)
+logging.getLogger("rsi").addHandler(handler)
+import rsi.auto
 report = {name: said for name, said in rsi.auto.report().items() if name in ("good", "absent", "broken", "odd", "gone")}
 print(sorted(report.items()))
-print(sorted(str(warning.message).split()[2] for warning in caught if warning.category is RuntimeWarning and "fake_adapters" in str(warning.message)))
+print(sorted(record.args[0] for record in said if record.levelname == "WARNING" and "fake_adapters" in record.args[1]))
 """
 
 
@@ -52,7 +54,7 @@ def run(tmp_path: Path, **env: str) -> list[Any]:
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("RSI_", "PYTEST"))}
     path = os.pathsep.join((str(site), clean.get("PYTHONPATH", "")))
     done = subprocess.run(
-        [sys.executable, "-c", CODE],
+        [sys.executable, "-W", "error", "-c", CODE],
         env=clean | {"PYTHONPATH": path} | env,
         capture_output=True,
         text=True,
@@ -72,6 +74,18 @@ def test_what_is_there_is_hooked_and_the_rest_is_reported(tmp_path: Path) -> Non
     assert "not an adapter" in said["odd"]
     assert said["gone"].startswith("failed")
     assert warned == ["broken", "gone", "odd"]
+
+
+def test_a_package_of_ones_own_is_not_taken_for_a_framework(tmp_path: Path) -> None:
+    (tmp_path / "agents").mkdir()
+    (tmp_path / "agents" / "__init__.py").write_text("class Planner: pass\n")
+    code = "import rsi.auto\nfrom agents import Planner\nprint(rsi.auto.report()['openai-agents'])"
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("RSI_", "PYTEST"))}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, env=clean, capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "not installed\n", "")
 
 
 def test_switched_off_nothing_is_hooked(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def _logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_foreign_clients(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rsi.enforce.repeating._REPEATING_CLIENTS", ())
+    monkeypatch.setattr("rsi.enforce.repeating._REPEATING_CLIENTS", {})
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -215,10 +215,11 @@ def test_each_provider_has_its_own_budget(world: World, fake: FakeClock) -> None
 @pytest.mark.usefixtures("fake")
 @pytest.mark.parametrize(
     ("inner", "loaded", "tries"),
-    [(None, (), 6), (None, ("json",), 3), (0, ("json",), 6), (1, (), 6), (3, (), 2), (9, (), 1)],
-)
+    [(None, {}, 6), (None, {"json": 2}, 3), (None, {"json": 2, "os": 3, "not.there": 6}, 2), (0, {"json": 2}, 6),
+     (1, {}, 6), (3, {}, 2), (9, {}, 1)],
+)  # fmt: skip
 def test_planned_times_inner_never_exceeds_the_bounds(
-    world: World, monkeypatch: pytest.MonkeyPatch, inner: int | None, loaded: tuple[str, ...], tries: int
+    world: World, monkeypatch: pytest.MonkeyPatch, inner: int | None, loaded: dict[str, int], tries: int
 ) -> None:
     monkeypatch.setattr("rsi.enforce.repeating._REPEATING_CLIENTS", loaded)
     world.policy(retry={**RETRY, "max_attempts": 20})

@@ -21,7 +21,7 @@ def filed(**changes):
 
 def nobody(**changes):
     """No client acts, another source does not read the file, and nothing speaks against the file."""
-    return around(enforcers=lambda _s, _t, knob: 0, untouched=lambda _: 1, now=NOW, **{"rules": TRUSTING, **changes})
+    return around(enforcers=lambda _s, _t, knob: 0, lacking=lambda _: None, now=NOW, **{"rules": TRUSTING, **changes})
 
 
 TRUSTING = around().rules
@@ -29,9 +29,9 @@ APPROVED = {**EVIDENCE, "approved": {"by": "person:test", "now": False, "change"
 READ_ONLY = Rail("file", "agent.yaml: it is read-only")
 STOPPED = [
     ("file", filed(), nobody(files=lambda _: [READ_ONLY]), True),
-    ("way", filed(), around(untouched=lambda _: 1, now=NOW), True),
+    ("way", filed(), around(lacking=lambda _: None, now=NOW), True),
     ("moved", filed(evidence=APPROVED), nobody(), True),
-    ("untouched", filed(), msgspec.structs.replace(nobody(), untouched=lambda _: 0), False),
+    ("untouched", filed(), msgspec.structs.replace(nobody(), lacking=lambda _: "clean has not failed"), False),
     ("settle", msgspec.structs.replace(filed(), created=NOW - 30.0), nobody(), False),
     ("loop", fix(evidence=LOOPS), around(), False),
     ("prototype", fix(evidence={**EVIDENCE, "by_prototype": 29}), around(), False),

@@ -26,6 +26,8 @@ from rsi.fix.targets import (
     turns,
     worth,
 )
+from rsi.fix.targets.formats import yaml_text
+from rsi.fix.targets.formats.yaml_text import MAX_CHARS, MAX_EVENTS
 from rsi.fix.targets.model import MAX_FILE_BYTES
 from rsi.model import Change
 
@@ -335,18 +337,74 @@ def test_hard_links_fifos_folders_and_devices_are_refused(home):
 
 
 def test_a_file_over_a_mebibyte_is_refused_with_the_limit(home):
-    (home / "c.yaml").write_text(TEXT + "#" * (MAX_FILE_BYTES - len(TEXT)))
-    assert retries(home).make({"llm.retries": 4}).before["llm.retries"] == 2
-    (home / "c.yaml").write_text(TEXT + "#" * (MAX_FILE_BYTES - len(TEXT) + 1))
+    content = '{"n": 2}'
+    target = one_key(home, "a.json", content + " " * (MAX_FILE_BYTES - len(content)), "n")
+    assert target.make({"n": 4}).before["n"] == 2
+    target = one_key(home, "a.json", content + " " * (MAX_FILE_BYTES - len(content) + 1), "n")
     with pytest.raises(TargetRefusedError, match=str(MAX_FILE_BYTES)):
+        target.make({"n": 4})
+
+
+@pytest.mark.parametrize(
+    ("rest", "said"),
+    [
+        ("#" * (MAX_CHARS - len(TEXT)) + "\n", f"{MAX_CHARS + 1} characters, YAML is edited up to {MAX_CHARS}"),
+        ("many: [" + "1," * MAX_EVENTS + "]\n", f"YAML is edited up to {MAX_EVENTS}"),
+    ],
+)
+def test_yaml_that_takes_more_than_about_a_second_to_read_is_refused_and_still_undone(home, rest, said):
+    applied = put(home, retries(home), {"llm.retries": 4})
+    change = retries(home).make({"llm.retries": 5})
+    (home / "c.yaml").write_text(text(home) + rest)
+    for ask in (
+        lambda target: target.make({"llm.retries": 5}),
+        lambda target: target.values(["llm.retries"]),
+        lambda target: target.preview(change),
+    ):
+        with pytest.raises(TargetRefusedError, match=said):
+            ask(retries(home))
+    assert retries(home).revert(applied).how == "edit"
+    assert text(home) == TEXT + rest
+
+
+def test_the_longest_yaml_that_is_edited_is(home):
+    (home / "c.yaml").write_text(TEXT + "#" * (MAX_CHARS - len(TEXT)))
+    assert retries(home).make({"llm.retries": 4}).before["llm.retries"] == 2
+
+
+def test_a_text_is_read_once_however_often_it_is_asked_about(home, monkeypatch):
+    read: list[str] = []
+    compose = yaml_text.compose
+    monkeypatch.setattr(yaml_text, "compose", lambda text: (read.append(text), compose(text))[1])
+    (home / "c.yaml").write_text(TEXT + "# of this test\n")
+    for _ in range(3):
+        change = retries(home).make({"llm.retries": 4})
+        retries(home).diff(change)
+        assert (retries(home).values(["llm.retries"]), retries(home).state(change)) == ({"llm.retries": 2}, "before")
+    assert len(read) == len(set(read)) == 2, "the file as it is, and as it would be"
+
+
+def test_documents_of_large_texts_are_not_kept(home):
+    big = [TEXT + f"# {n}" + "#" * (yaml_text.MAX_CHARS - len(TEXT) - 9) for n in range(6)]
+    for content in big:
+        (home / "c.yaml").write_text(content)
         retries(home).make({"llm.retries": 4})
+    kept = [content for content in big if content in yaml_text.read]
+    assert kept == big[-len(kept) :]
+    assert 1 <= len(kept) <= 3
 
 
-def test_a_read_only_file_and_a_missing_one_are_refused(home):
+def test_a_read_only_file_and_a_missing_one_are_refused_in_the_dry_run_too(home):
     change = retries(home).make({"llm.retries": 4})
     (home / "c.yaml").chmod(0o444)
-    with pytest.raises(TargetRefusedError, match="read-only"):
-        retries(home).apply(change, undo=home / ".rsi/backups/f1")
+    for ask in (
+        lambda target: target.make({"llm.retries": 4}),
+        lambda target: target.diff(change),
+        lambda target: target.apply(change, undo=home / ".rsi/backups/f1"),
+    ):
+        with pytest.raises(TargetRefusedError, match="read-only"):
+            ask(retries(home))
+    assert retries(home).values(["llm.retries"]) == {"llm.retries": 2}
     assert text(home) == TEXT
     (home / "c.yaml").unlink()
     with pytest.raises(TargetRefusedError, match="no such file"):

@@ -120,6 +120,28 @@ def test_what_the_user_wrote_around_the_block_stays(tmp_path):
     assert text(tmp_path) == "Above.\n" + MINE + "Below.\n"
 
 
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_what_the_user_wrote_below_keeps_a_line_of_its_own(tmp_path, newline, order):
+    mine = f"# Agents{newline}{newline}Be nice."
+    target = block_file(tmp_path, mine)
+    applied = [put(tmp_path, target, lesson(n + 1), fix=f"f{n}") for n in range(2)]
+    (tmp_path / "AGENTS.md").write_bytes((text(tmp_path) + f"my own line{newline}").encode())
+    for one in order:
+        target.revert(applied[one])
+    assert text(tmp_path) == f"{mine}{newline}my own line{newline}"
+
+
+def test_a_read_only_file_is_refused_in_the_dry_run_too(tmp_path):
+    target = block_file(tmp_path)
+    change = target.make(lesson())
+    (tmp_path / "AGENTS.md").chmod(0o444)
+    for ask in (lambda: target.make(lesson()), lambda: target.diff(change)):
+        with pytest.raises(TargetRefusedError, match="read-only"):
+            ask()
+    assert target.state(change) == "before"
+
+
 def test_a_lesson_that_the_user_rewrote_is_his(tmp_path):
     target = block_file(tmp_path)
     change = target.make(lesson())

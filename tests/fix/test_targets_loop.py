@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import random
 import stat
 
 import pytest
@@ -12,6 +14,7 @@ from loop_kit import Loop, config, hand_clock, rule
 from rsi.cli import cli
 from rsi.errors import ConflictError
 from rsi.fix import edit, proposals, targets
+from rsi.pipeline import files
 from rsi.rules import FixChange
 from rsi.store import fixes, journal
 
@@ -69,6 +72,16 @@ def said(loop):
 
 def failing(loop, n=15, ok=35, **fields):
     loop.fail(n=n, ok=ok, **fields)
+    loop.pipeline.cycle()
+
+
+def mixed(loop, app, other):
+    """(failures, successes) of two sources in a random order: what comes in bursts is counted as less."""
+    ends = [
+        (name, end) for name, n in (("app", app), ("other", other)) for end in ["rate_limit"] * n[0] + [None] * n[1]
+    ]
+    random.Random(7).shuffle(ends)
+    loop.send(*(loop.item(source=source, category=category) for source, category in ends))
     loop.pipeline.cycle()
 
 
@@ -149,7 +162,7 @@ def test_every_refusal_names_its_rail(begin):
     assert fix.refused_by == ["untouched", "settle"]
     assert len(fix.rails) == 2
     assert "not applied (untouched): no other source is known" in shown(loop)
-    assert "- settle: a client" in proposals.path_of(loop.home.proposals, row(loop)).read_text()
+    assert "- settle: `a client" in proposals.path_of(loop.home.proposals, row(loop)).read_text()
 
 
 @needs_sandbox
@@ -223,8 +236,7 @@ def test_a_target_that_cannot_say_it_is_named_in_the_proposal(begin):
 
 def test_by_itself_it_starts_after_a_minute_and_only_where_something_can_be_compared(begin, time):
     loop = begin()
-    loop.fail(n=0, ok=40, source="other")
-    failing(loop)
+    mixed(loop, (15, 35), (8, 40))
     assert (loop.fix().state, loop.fix().refused_by) == ("proposed", ["settle"])
     time.forward(61.0)
     loop.pipeline.cycle()
@@ -232,11 +244,58 @@ def test_by_itself_it_starts_after_a_minute_and_only_where_something_can_be_comp
     assert loop.fix().journal[-1]["who"] == "rule:retry-transient"
 
 
+@pytest.mark.parametrize(
+    ("n", "ok", "says"),
+    [
+        (0, 60, "other has not failed (60 tasks), so its share says nothing"),
+        (6, 10, "other has 16 of 30 final tasks"),
+        (1, 59, "other failed too seldom"),
+    ],
+    ids=["never", "few", "seldom"],
+)
+def test_by_itself_it_never_starts_where_the_verdict_could_say_nothing(begin, time, n, ok, says):
+    loop = begin()
+    mixed(loop, (15, 35), (n, ok))
+    time.forward(61.0)
+    loop.pipeline.cycle()
+    assert (loop.fix().state, loop.fix().refused_by, said(loop)) == ("proposed", ["untouched"], FILE)
+    assert says in loop.fix().rails[0]
+
+
+def test_of_fixes_planned_together_no_two_start_as_one_anothers_comparison(begin, time):
+    loop = begin(
+        declared=[KEY, {**KEY, "file": "other.yaml", "source": "other"}],
+        sources={"app": {"idempotent": ["search"]}, "other": {"idempotent": ["search"]}},
+    )
+    (loop.home.path / "other.yaml").write_bytes(FILE)
+    mixed(loop, (15, 35), (15, 35))
+    assert [fix.state for fix in loop.fixes()] == ["proposed", "proposed"]
+    time.forward(61.0)
+    for _ in range(3):
+        loop.pipeline.cycle()
+        time.forward(2.0)
+    first, second = loop.fixes()
+    assert (first.state, second.state, second.refused_by) == ("canary", "proposed", ["untouched"])
+    assert f"another fix acts on, or has just left, {first.source}" in second.rails[0]
+
+
+def test_what_ruins_its_source_beside_one_that_never_fails_is_taken_out_again(begin, time):
+    loop = begin()
+    mixed(loop, (18, 34), (0, 60))
+    loop.pipeline.approve("f1", PERSON)
+    for _ in range(8):
+        mixed(loop, (18, 2), (0, 20))
+        time.forward(60.0)
+        loop.pipeline.cycle()
+    fix = loop.fix()
+    assert (fix.state, fix.verdict.outcome, said(loop)) == ("rolled_back", "worse", FILE), fix.verdict
+    assert "outage of the treated source alone" in fix.verdict.cannot_exclude
+
+
 @pytest.mark.parametrize("section", [{"auto": False}, {"safe": ["timeout_s"]}])
 def test_what_is_not_safe_here_waits_for_a_person(begin, time, section):
     loop = begin(fix=section)
-    loop.fail(n=0, ok=40, source="other")
-    failing(loop)
+    mixed(loop, (15, 35), (8, 40))
     time.forward(3600.0)
     loop.pipeline.cycle()
     assert (loop.fix().state, said(loop)) == ("proposed", FILE)
@@ -357,7 +416,7 @@ def test_rollback_says_what_it_could_not(begin):
     assert "somebody set it to 4" in (found.output + loop.fix().file)
 
 
-def test_a_file_that_may_not_be_written_is_tried_once_and_again_when_it_changes(begin, time):
+def test_a_file_that_may_not_be_written_says_so_before_anything_starts_until_it_changes(begin, time):
     loop = begin()
     failing(loop)
     path = loop.home.path / "agent.yaml"
@@ -367,7 +426,7 @@ def test_a_file_that_may_not_be_written_is_tried_once_and_again_when_it_changes(
         loop.pipeline._cycle(rest=True)
     assert (loop.fix().state, loop.fix().refused_by) == ("approved", ["file"])
     assert "read-only" in loop.fix().rails[0]
-    assert whats(loop).count("fix.not_written") == 1
+    assert not {"fix.writing", "fix.not_written"} & set(whats(loop))
     path.chmod(stat.S_IRUSR | stat.S_IWUSR)
     time.forward(2.0)
     loop.pipeline.cycle()
@@ -388,6 +447,61 @@ def test_what_cannot_be_taken_out_now_is_said_and_tried_again(begin, time):
     loop.pipeline.cycle()
     assert said(loop) == FILE
     assert loop.pipeline.status()["troubles"] == []
+
+
+def test_a_file_that_cannot_be_written_is_tried_once_and_again_later(begin, time, monkeypatch):
+    """A full disk shows when the new file is written, and not before."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    loop = begin()
+    failing(loop)
+    with monkeypatch.context() as patched:
+        patched.setattr("rsi.fix.targets.place.write_all", full)
+        loop.pipeline.approve("f1", PERSON)
+        for _ in range(3):
+            loop.pipeline._cycle(rest=True)
+        assert (loop.fix().state, loop.fix().refused_by) == ("approved", ["file"])
+        assert whats(loop).count("fix.not_written") == 1
+    time.forward(files.TRY_AGAIN_S + 1.0)
+    loop.pipeline.cycle()
+    assert loop.fix().state == "canary"
+
+
+@pytest.mark.parametrize("which", ["f1", "--all"])
+def test_the_command_fails_where_a_file_holds_the_change_still(begin, which):
+    loop = begin()
+    failing(loop)
+    loop.pipeline.approve("f1", PERSON)
+    loop.close()
+    path = loop.home.path / "agent.yaml"
+    path.rename(path.with_name("real.yaml"))
+    path.symlink_to("real.yaml")
+    found = CliRunner().invoke(cli, ["--home", str(loop.home.path), "rollback", which])
+    loop.open()
+    assert "still there: agent.yaml: it is a link" in found.output
+    assert found.exit_code == 1
+
+
+def test_the_command_is_content_where_the_change_is_out(begin):
+    loop = begin()
+    failing(loop)
+    loop.pipeline.approve("f1", PERSON)
+    loop.close()
+    found = CliRunner().invoke(cli, ["--home", str(loop.home.path), "rollback", "f1"])
+    loop.open()
+    assert (found.exit_code, said(loop)) == (0, FILE)
+
+
+def test_a_rejected_fix_waits_for_nothing(begin):
+    loop = begin(declared=())
+    failing(loop)
+    assert loop.fix().rails
+    loop.close()
+    found = CliRunner().invoke(cli, ["--home", str(loop.home.path), "reject", "f1"])
+    loop.open()
+    assert found.output == "f1 rejected\n"
 
 
 def test_a_declaration_that_is_gone_does_not_keep_an_edit_from_being_taken_back(begin):

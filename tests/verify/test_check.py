@@ -4,15 +4,16 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 from check_kit import GUARDED, SOURCES, needs_sandbox, run
 
-from rsi.model import Experiment, Policy, Scope
+from rsi.model import Check, CheckRun, Experiment, Policy, Scope
 from rsi.sandbox.choose import KNOWN, backend
 from rsi.sandbox.plain import plain
-from rsi.verify import check_isolation, check_policy
+from rsi.verify import check, check_isolation, check_policy, check_verdict
 from rsi.verify.check_order import Halt, StoppedError
 from rsi.verify.check_output import KEPT_BYTES
 
@@ -71,6 +72,48 @@ def test_what_does_not_end_in_time_is_not_run_and_names_the_limit(home):
     assert (found.outcome, found.with_it.killed_by) == ("not_run", "timeout")
     assert "ended by the limit on timeout" in found.why
     assert found.with_it.output == "begun"
+
+
+def test_what_hangs_with_the_change_and_not_without_it_blames_the_change(home):
+    found = run(home, command="grep fine mode.txt || sleep 60", timeout_s=1.0, change=BREAKS)
+    assert (found.outcome, found.with_it.killed_by, found.without.ok) == ("broke", "timeout", True)
+    assert "ended by the limit on timeout" in found.why
+
+
+def test_what_hangs_once_in_a_while_blames_nothing():
+    """The second look in turn is green."""
+    pair = [CheckRun(ok=False, exit=137, killed_by="timeout", seconds=1.0), CheckRun(ok=True, exit=0, seconds=0.1)]
+    looks = iter([*pair, CheckRun(ok=True, exit=0), CheckRun(ok=True, exit=0)])
+    side = SimpleNamespace(command=lambda _: next(looks))
+    _, said = check._by_command("x", Check(outcome="not_run", why="", key="k", at=""), check.Sides(side, side))
+    assert said.outcome == "passed"
+    assert "first it broke" in said.why
+
+
+LIMITS = [
+    ("timeout", 1.0, True, "broke"), ("timeout", 9.0, True, "not_run"), ("timeout", 1.0, False, "not_run"),
+    ("memory", 1.0, True, "broke"), ("output", 1.0, True, "broke"), ("closed", 1.0, True, "not_run"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("limit", "without", "ok", "outcome"), LIMITS)
+def test_a_limit_blames_the_change_only_where_it_is_far_without_it(limit, without, ok, outcome):
+    """A suite of nine seconds under a limit of ten hangs in nobody's eyes; a limit on both sides is nobody's."""
+    ended = CheckRun(ok=False, exit=137, killed_by=limit, seconds=10.0)
+    plain = CheckRun(ok=ok, exit=0 if ok else 137, killed_by=None if ok else limit, seconds=without)
+    assert check_verdict.of_command(ended, plain).outcome == outcome
+
+
+def test_a_replay_that_hangs_with_the_change_leaves_time_for_a_second_look(home):
+    found = run(
+        home,
+        replay="grep fine mode.txt || sleep 60",
+        replay_times=3,
+        recorded=("c7", "x"),
+        change=BREAKS,
+        timeout_s=2.0,
+    )
+    assert (found.outcome, found.replay.times, found.replay.ok_with) == ("broke", 2, 0), found.why
 
 
 def test_a_command_that_is_not_there_shows_nothing(home):

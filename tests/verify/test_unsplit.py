@@ -10,7 +10,7 @@ from rsi.fix import apply
 from rsi.store import fixes
 from rsi.store.fixes import NewFix
 from rsi.store.trials import Before
-from rsi.verify import unsplit
+from rsi.verify import comparable, unsplit
 
 SILENT = 1800.0
 
@@ -256,3 +256,114 @@ def test_what_is_watched_is_listed_until_it_ends(loop, time):
     with loop.store.read() as conn:
         assert unsplit.running(conn) == []
         assert unsplit.load(conn, 1).fix == 1
+
+
+def test_sources_that_never_fail_say_nothing_and_the_text_says_so(loop, time):
+    world = World(loop, time)
+    world.run(150, 0.35, 0.0)
+    world.begin()
+    world.run(150, 0.35, 0.0)
+    said = world.verdict()
+    assert said.outcome == "undecided"
+    assert said.why.startswith("beside, third have not failed (300 tasks), so their share says nothing")
+
+
+def test_beside_sources_that_never_fail_a_change_that_ruins_its_own_is_worse_and_says_by_what(loop, time):
+    world = World(loop, time)
+    world.run(60, 0.35, 0.0)
+    world.begin()
+    world.run(80, 0.92, 0.0)
+    said = world.verdict()
+    assert (said.outcome, said.why.startswith(unsplit.ALARM)) == ("worse", True), said
+    assert said.method.startswith("alarm on the treated source's rate before and after")
+    assert "one-sided score test" in said.method
+    assert "an outage of the treated source alone" in said.cannot_exclude
+    assert "would have ended by itself" in said.cannot_exclude
+
+
+@pytest.mark.parametrize("beside", [0.5, 0.15], ids=["much", "a little"])
+def test_no_alarm_where_the_sources_that_had_never_failed_fail_as_well(loop, time, beside):
+    """And no share that fell, from all failures to some, verifies anything."""
+    world = World(loop, time)
+    world.run(60, 0.35, 0.0)
+    world.begin()
+    world.run(150, 0.8, beside)
+    assert world.verdict().outcome == "undecided"
+
+
+def test_an_alarm_needs_more_than_a_few_tasks_and_more_than_a_small_rise(loop, time):
+    world = World(loop, time)
+    world.run(100, 0.35, 0.0)
+    world.begin()
+    world.run(25, 0.92, 0.0)
+    assert world.verdict().outcome == "undecided"
+    other = World(loop, time, seed=4)
+    new(loop, time)
+    other.begin(2)
+    other.run(300, 0.6, 0.0)
+    assert other.verdict(2).outcome == "undecided"
+
+
+def test_a_change_that_lost_what_it_was_compared_with_can_still_be_worse(loop, time):
+    world = World(loop, time)
+    world.run(100, 0.3, 0.3)
+    world.begin()
+    for source in ("beside", "third"):
+        touch(loop, time, source)
+    world.run(80, 0.95, 0.3)
+    said = world.verdict()
+    assert said.outcome == "worse"
+    assert "left out because they were touched: beside, third" in said.why
+    assert "no source was left to look at" in said.cannot_exclude
+
+
+def test_steps_make_no_source_one_to_compare_with(loop, time):
+    world = World(loop, time, others=("beside",))
+    world.run(60, 0.3, 0.3)
+    loop.send(*(loop.item("steps", "search", kind="step", parent="p") for _ in range(40)))
+    assert world.begin().untouched == ("beside",)
+
+
+def asked(loop, time, reached=()):
+    with loop.store.read() as conn:
+        return comparable.Comparable().lacking(conn, fixes.get(conn, 1), reached, time.now())
+
+
+WORLDS = [
+    ((60, 0.3, 0.3), None),
+    ((60, 0.3, 0.0), "have not failed"),
+    ((60, 0.3, 0.02), "failed too seldom"),
+    ((20, 0.3, 0.3), "beside has 20 of 30 final tasks"),
+    ((60, 0.0, 0.3), "0 failures of 60 tasks before the change are too few"),
+]
+
+
+@pytest.mark.parametrize(("world", "says"), WORLDS, ids=["fine", "never", "seldom", "few", "no failures"])
+def test_the_gate_hears_what_the_verdict_would_say_for_ever(loop, time, world, says):
+    made = World(loop, time)
+    made.run(*world)
+    before = asked(loop, time)
+    made.begin()
+    made.run(60, 0.3, world[2])
+    why = made.verdict().why
+    if says is None:
+        assert before is None
+        return
+    assert says in before
+    assert before in why or why.startswith(unsplit.ALONE)
+
+
+def test_what_reads_the_file_what_is_touched_and_what_is_about_to_be_are_not_compared_with(loop, time):
+    World(loop, time).run(60, 0.3, 0.3)
+    assert asked(loop, time, ["beside"]) is None
+    assert asked(loop, time, ["beside", "third"]) == "no other source is known that it does not touch"
+    assert "for every source" in asked(loop, time, ["*"])
+    touch(loop, time, "third")
+    assert asked(loop, time, ["beside"]) == "another fix acts on, or has just left, third"
+    made = new(loop, time, source="beside")
+    assert asked(loop, time) is None
+    loop.store.write(lambda conn: apply.begin_check(conn, made, "k", time.now()))
+    assert asked(loop, time) == "another fix acts on, or has just left, beside, third"
+    World(loop, time).begin()
+    with loop.store.read() as conn:
+        assert unsplit.load(conn, 1).untouched == (), "nor does the verdict begin with them"

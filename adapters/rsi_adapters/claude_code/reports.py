@@ -12,6 +12,7 @@ from rsi import clock
 from rsi.client import Item
 from rsi.client.wire import MAX_TEXT
 from rsi.model import FixRef
+from rsi.redact.cutting import head
 from rsi_adapters.claude_code.normal import Work
 
 TASK: Final = "session"
@@ -104,4 +105,4 @@ def _duration(value: object) -> float | None:
 def _json(value: object) -> str:
     import msgspec  # noqa: PLC0415 - only where it was asked for
 
-    return msgspec.json.encode(value, enc_hook=str).decode()[:MAX_TEXT]
+    return head(msgspec.json.encode(value, enc_hook=str).decode(), MAX_TEXT)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from crewai import BaseLLM
 
+from rsi.client import process
 from rsi_adapters.crewai.layers import Layers
 from rsi_adapters.crewai.standin import StandIn
 
@@ -36,6 +37,11 @@ class Agents:
         self._layers = layers
         self._at_work: dict[int, _Work] = {}
         self._made: dict[int, _Made] = {}
+        self._lock = threading.Lock()
+        process.renew_locks(self)
+
+    def renew_lock(self) -> None:
+        """In a forked child."""
         self._lock = threading.Lock()
 
     def begins(self, agent: Any) -> None:

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Final
 
-from rsi.client import Client
+from rsi.client import Client, process
 from rsi.enforce.layer import Layer
 
 #: Copies of models with another timeout that are kept, each with its connections.
@@ -35,6 +35,11 @@ class Layers:
         self._copies: OrderedDict[tuple[int, float], tuple[Any, Any]] = OrderedDict()
         self._lock = threading.Lock()
         self.lessons = Layer("model call", knobs=("lessons",), source=source, client=client)
+        process.renew_locks(self)
+
+    def renew_lock(self) -> None:
+        """In a forked child."""
+        self._lock = threading.Lock()
 
     def of(self, model: Any, *, cut: bool = False) -> Layer:
         """The layer for this model's calls; `cut`: the caller can end an attempt himself."""

@@ -6,7 +6,7 @@ import threading
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
-from rsi.client import Run
+from rsi.client import Run, process
 from rsi.enforce.call import Call
 from rsi.enforce.layer import Layer
 from rsi.enforce.naming import ended_without_failing
@@ -42,6 +42,11 @@ class Place:
         self._lock = threading.Lock()
         self._open: dict[Any, Seen] = {}
         self._failed: dict[int, tuple[BaseException, Seen]] = {}
+        process.renew_locks(self)
+
+    def renew_lock(self) -> None:
+        """In a forked child."""
+        self._lock = threading.Lock()
 
     def began(self, seen: Seen, run: Run, known: dict[str, Call | None]) -> None:
         """A try of this node began in `run`; `known` are the calls of its graph's tasks, to be added to."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -64,8 +65,18 @@ def uninstall() -> None:
             _hooks = None
 
 
+def _there() -> bool:
+    """Whether `agents` is the SDK: many a project has a package of that name itself. Imports nothing of it."""
+    try:
+        spec = importlib.util.find_spec("agents")
+    except (ImportError, ValueError):
+        return False
+    places = (spec.submodule_search_locations or ()) if spec is not None else ()
+    return any((Path(place) / "tracing" / "processor_interface.py").is_file() for place in places)
+
+
 def _need() -> None:
-    if importlib.util.find_spec("agents") is None:
+    if not _there():
         raise ImportError(f"the OpenAI Agents SDK is not installed: pip install 'rsi[{EXTRA}]', or openai-agents")
 
 
@@ -74,7 +85,7 @@ class _Adapter:
 
     def available(self) -> bool:
         """Whether the SDK can be imported here."""
-        return importlib.util.find_spec("agents") is not None
+        return _there()
 
     def install(self) -> str:
         """Hook it with what the environment says."""

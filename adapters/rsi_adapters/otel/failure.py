@@ -6,6 +6,7 @@ import re
 from typing import Any, Final
 
 from rsi.model import Status
+from rsi.redact.cutting import head, tail
 from rsi_adapters.otel import names
 from rsi_adapters.otel.fact import Failure
 from rsi_adapters.otel.signals import ERROR, Span
@@ -70,8 +71,8 @@ def _failure(span: Span, raised: dict[str, Any]) -> Failure:
     message = _text(raised.get(names.EXCEPTION_MESSAGE)) or told.strip()
     return Failure(
         type=named.rpartition(".")[2][:_NAME_CHARS] or None,
-        message=message[:MESSAGE_CHARS] or None,
-        stack=stack[-STACK_CHARS:] or None,
+        message=head(message, MESSAGE_CHARS) or None,  # cut when secrets are out
+        stack=tail(stack, STACK_CHARS) or None,
         status=status,
     )
 

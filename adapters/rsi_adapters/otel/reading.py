@@ -7,9 +7,10 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from rsi.redact.cutting import head
 from rsi_adapters.otel import names
 from rsi_adapters.otel.fact import Fact, Failure, Role
-from rsi_adapters.otel.failure import ended
+from rsi_adapters.otel.failure import MESSAGE_CHARS, STACK_CHARS, ended
 from rsi_adapters.otel.grade import grade
 from rsi_adapters.otel.signals import Attributes, Record, Resource, Span
 
@@ -94,15 +95,15 @@ class Reader:
         return self._name(_first(resource.attrs, (names.PROJECT,))) or self._source
 
     def _name(self, text: str) -> str:
-        return self._clean(text.strip()[:_NAME_CHARS]) if text else ""
+        return self._clean(head(text.strip(), _NAME_CHARS))[:_NAME_CHARS] if text else ""
 
     def _cleaned(self, failure: Failure | None) -> Failure | None:
         if failure is None:
             return None
         clean = self._clean
         return Failure(
-            failure.type and clean(failure.type), failure.message and clean(failure.message),
-            failure.stack and clean(failure.stack), failure.status,
+            failure.type and clean(failure.type), failure.message and clean(failure.message)[:MESSAGE_CHARS],
+            failure.stack and clean(failure.stack)[-STACK_CHARS:], failure.status,
         )  # fmt: skip
 
 

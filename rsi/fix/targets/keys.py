@@ -19,7 +19,7 @@ from rsi.fix.targets.errors import TargetChangedError, TargetRefusedError
 from rsi.fix.targets.formats import Entry, NotEditableError
 from rsi.fix.targets.journal import Record
 from rsi.fix.targets.model import FILE_HASH, Applied, Edited, Reverted, Where
-from rsi.fix.targets.place import Place, sha256
+from rsi.fix.targets.place import Place, Snapshot, sha256
 from rsi.model import Change
 
 #: Holds one value of one key against its declaration: raises `TargetRefusedError`, gives the limits. Without bounds
@@ -47,12 +47,14 @@ class KeyTarget:
     def make(self, after: Mapping[str, Any]) -> Change:
         """See `Target`."""
         limits = {key: self._check(key, value, self._bounds) for key, value in after.items()}
-        before, digest = self._read(list(after))
+        found = self._found()
+        self._place.check_writable(found)
+        before, digest = self._read(found, list(after)), sha256(found)
         return Change(target=self._target, before={**before, FILE_HASH: digest}, after=dict(after), bounds=limits)
 
     def values(self, keys: Sequence[str]) -> dict[str, Any]:
         """See `Target`."""
-        return self._read(keys)[0]
+        return self._read(self._found(), keys)
 
     def validate(self, change: Change, bounds: Bounds) -> None:
         """See `Target`."""
@@ -78,10 +80,11 @@ class KeyTarget:
     def preview(self, change: Change) -> Edited:
         """See `Target`."""
         self._own(change)
-        data, _ = self._bytes()
+        found = self._found()
+        self._place.check_writable(found)
         with formats.remembered():
-            done = KeyWay(self._place.file).forward(data, change)
-        return Edited(file=self._place.file, before=data, after=done.data)
+            done = KeyWay(self._place.file).forward(found.data, change)
+        return Edited(file=self._place.file, before=found.data, after=done.data)
 
     def apply(self, change: Change, *, undo: Path) -> Applied:
         """See `Target`."""
@@ -119,18 +122,17 @@ class KeyTarget:
             return "after"
         return "before" if all(formats.same(now[key], change.before.get(key)) for key in change.after) else "changed"
 
-    def _read(self, keys: Sequence[str]) -> tuple[dict[str, Any], str]:
-        """What the keys say, which has to be of their types, and the hash of the file that says it."""
-        data, digest = self._bytes()
+    def _read(self, found: Snapshot, keys: Sequence[str]) -> dict[str, Any]:
+        """What the keys say, which has to be of their types."""
         try:
             with formats.remembered():
-                found = formats.read(self._place.file, data, list(keys))
+                values = formats.read(self._place.file, found.data, list(keys))
         except NotEditableError as error:
             raise TargetRefusedError(self._place.file, error.key, str(error)) from error
-        for key, value in found.items():
+        for key, value in values.items():
             if value is not None:
                 self._check(key, value, None)
-        return found, digest
+        return values
 
     def _own(self, change: Change) -> None:
         if change.target != self._target:
@@ -138,11 +140,16 @@ class KeyTarget:
         if not change.after:
             raise TargetRefusedError(self._place.file, "", "a change needs at least one key")
 
-    def _bytes(self) -> tuple[bytes, str]:
+    def _found(self) -> Snapshot:
+        """The file, if it is there and takes no longer to read than a daemon has; what stands in it is undone still."""
         found = self._place.read()
         if found is None:
             raise TargetRefusedError(self._place.file, "", "there is no such file; correct `targets:` in rsi.yaml")
-        return found.data, sha256(found)
+        try:
+            formats.check_size(self._place.file, found.data)
+        except NotEditableError as error:
+            raise TargetRefusedError(self._place.file, "", str(error)) from error
+        return found
 
 
 class KeyWay:

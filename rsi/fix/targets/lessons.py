@@ -51,9 +51,9 @@ class LessonTarget:
 
     def make(self, after: Mapping[str, Any]) -> Change:
         """See `Target`; the file need not be there."""
-        change = Change(
-            target=self._target, before={LESSON: None, FILE_HASH: sha256(self._place.read())}, after=dict(after)
-        )
+        found = self._place.read()
+        self._place.check_writable(found)
+        change = Change(target=self._target, before={LESSON: None, FILE_HASH: sha256(found)}, after=dict(after))
         self._rendered(change)
         return change
 
@@ -79,6 +79,7 @@ class LessonTarget:
         """See `Target`."""
         self._rendered(change)
         found = self._place.read()
+        self._place.check_writable(found)
         data = found.data if found else None
         return Edited(file=self._place.file, before=data, after=self._way.forward(data, change).data)
 
@@ -217,12 +218,19 @@ class _Text:
             self._replace(chunk.start, chunk.end, "")
 
     def close(self, lead: str | None) -> None:
-        """Take the block out if nothing is left in it, and what was put before it."""
+        """Take the block out if nothing is left in it, and what was put before it; what follows keeps its own line."""
         found = self._block
         if found is None or found.chunks or self._between(found):
             return
         before = lead if lead and self.text[: found.start].endswith(lead) else ""
-        self._replace(found.start - len(before), found.end, "")
+        start = found.start - len(before)
+        self._replace(start, found.end, self._break(start, found.end))
+
+    def _break(self, start: int, end: int) -> str:
+        """The line end that two parts of the text need to stand side by side."""
+        ends = ("\n", "\r")
+        apart = start == 0 or end == len(self.text) or self.text[:start].endswith(ends) or self.text[end] in ends
+        return "" if apart else self.newline
 
     def encoded(self) -> bytes:
         return self._bom + self.text.encode("utf-8")

@@ -23,6 +23,7 @@ from rsi.sandbox.merge.tree import Tree, create, write_all
 _OURS: Final = frozenset({CONFIG_FILE, "rules", "inbox", "proposals"})
 #: `O_NONBLOCK`: opening a fifo must not wait for its other end.
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_ANY_WRITE: Final = 0o222
 _NEW_FOLDER_MODE: Final = 0o755
 _NEW_FILE_MODE: Final = 0o644
 #: Attributes that are the user's; others (labels, capabilities) are the kernel's to give.
@@ -67,6 +68,15 @@ class Place:
         with self._tree() as tree:
             return self._read(tree)
 
+    def check_writable(self, found: Snapshot | None) -> None:
+        """Refuse a file that nobody may write: for a dry run too, which is to say what the edit will.
+
+        Raises:
+            TargetRefusedError: it is read-only.
+        """
+        if found is not None and not found.mode & _ANY_WRITE:
+            raise TargetRefusedError(self.file, "", "it is read-only, which is a person's no; chmod u+w allows it")
+
     def clear(self) -> None:
         """Remove what a killed edit left beside the file. The caller holds the lock."""
         with suppress(FileNotFoundError), self._tree() as tree, tree.above(self.file) as (fd, _):
@@ -84,7 +94,7 @@ class Place:
             TargetChangedError: somebody wrote to it meanwhile.
             TargetRefusedError: it may not or cannot be replaced.
         """
-        _check_writable(self.file, old)
+        self.check_writable(old)
         with self._tree() as tree:
             self._make_folders(tree)
             with tree.above(self.file) as (fd, name):
@@ -217,11 +227,6 @@ class Place:
 def sha256(found: Snapshot | None) -> str:
     """The hash that a change carries as evidence."""
     return ABSENT if found is None else found.sha256
-
-
-def _check_writable(file: str, old: Snapshot | None) -> None:
-    if old is not None and not old.mode & 0o222:
-        raise TargetRefusedError(file, "", "it is read-only, which is a person's no; chmod u+w allows it")
 
 
 def _copy_attributes(fd: int, name: str, out: int) -> None:

@@ -10,18 +10,18 @@ from starlette.responses import Response
 
 from rsi.web.answer import ok
 from rsi.web.context import context_of
-from rsi.web.routes.asked import WHO, json_of
+from rsi.web.routes.asked import json_of, who
 from rsi.web.table import Entry, Level
 
 
 async def _pause(request: Request) -> Response:
     await json_of(request)
-    return ok({"paused": await asyncio.to_thread(context_of(request).pipeline.pause, WHO)})
+    return ok({"paused": await asyncio.to_thread(context_of(request).pipeline.pause, who(request))})
 
 
 async def _resume(request: Request) -> Response:
     await json_of(request)
-    return ok({"paused": await asyncio.to_thread(context_of(request).pipeline.resume, WHO)})
+    return ok({"paused": await asyncio.to_thread(context_of(request).pipeline.resume, who(request))})
 
 
 async def _status(request: Request) -> Response:

@@ -12,7 +12,7 @@ from rsi.model import Fix
 from rsi.store import fixes
 from rsi.web.answer import ok
 from rsi.web.context import Context, context_of
-from rsi.web.routes.asked import WHO, flag, json_of, number
+from rsi.web.routes.asked import flag, json_of, number, who
 from rsi.web.table import Entry, Level, Parameter
 
 _FILTERS: Final = ("state", "source", "task", "issue", "rule")
@@ -43,20 +43,22 @@ def _read_one(context: Context, ident: str) -> Fix:
 
 async def _approve(request: Request) -> Response:
     now = flag(await json_of(request), "now")
-    return ok(await asyncio.to_thread(context_of(request).pipeline.approve, request.path_params["id"], WHO, now=now))
+    return ok(
+        await asyncio.to_thread(context_of(request).pipeline.approve, request.path_params["id"], who(request), now=now)
+    )
 
 
 async def _reject(request: Request) -> Response:
     await json_of(request)
-    return ok(await asyncio.to_thread(context_of(request).pipeline.reject, request.path_params["id"], WHO))
+    return ok(await asyncio.to_thread(context_of(request).pipeline.reject, request.path_params["id"], who(request)))
 
 
 async def _rollback(request: Request) -> Response:
     await json_of(request)
     pipeline, ident = context_of(request).pipeline, request.path_params["id"]
     if ident == _ALL:
-        return ok({"fixes": await asyncio.to_thread(pipeline.rollback_all, WHO)})
-    return ok(await asyncio.to_thread(pipeline.rollback, ident, WHO))
+        return ok({"fixes": await asyncio.to_thread(pipeline.rollback_all, who(request))})
+    return ok(await asyncio.to_thread(pipeline.rollback, ident, who(request)))
 
 
 ENTRIES: Final = (

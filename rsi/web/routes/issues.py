@@ -13,7 +13,7 @@ from rsi.model import Issue, IssueInFull
 from rsi.store import issues
 from rsi.web.answer import ok
 from rsi.web.context import Context, context_of
-from rsi.web.routes.asked import WHO, json_of, number, text
+from rsi.web.routes.asked import json_of, number, text, who
 from rsi.web.table import Entry, Level, Parameter
 
 _FILTERS: Final = ("state", "source", "task", "category", "q", "cursor")
@@ -48,14 +48,16 @@ async def _set_state(request: Request) -> Response:
     if state not in _STATES:
         raise InvalidInputError(f'state: expected one of {", ".join(_STATES)}, got "{state[:40]}"', field="state")
     return ok(
-        await asyncio.to_thread(context_of(request).pipeline.set_issue_state, request.path_params["id"], state, WHO)
+        await asyncio.to_thread(
+            context_of(request).pipeline.set_issue_state, request.path_params["id"], state, who(request)
+        )
     )
 
 
 async def _merge(request: Request) -> Response:
     body = await json_of(request)
     a, b = text(body, "a"), text(body, "b")
-    return ok(await asyncio.to_thread(context_of(request).pipeline.merge, a, b, WHO))
+    return ok(await asyncio.to_thread(context_of(request).pipeline.merge, a, b, who(request)))
 
 
 async def _split(request: Request) -> Response:
@@ -63,7 +65,7 @@ async def _split(request: Request) -> Response:
     ident, template = text(body, "id"), body.get("fingerprint")
     if template is not None and (not isinstance(template, int) or isinstance(template, bool)):
         raise InvalidInputError("fingerprint: expected the number of a template of the issue", field="fingerprint")
-    return ok({"issues": await asyncio.to_thread(context_of(request).pipeline.split, ident, WHO, template)})
+    return ok({"issues": await asyncio.to_thread(context_of(request).pipeline.split, ident, who(request), template)})
 
 
 ENTRIES: Final = (

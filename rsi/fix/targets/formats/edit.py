@@ -74,6 +74,17 @@ def read(name: str, data: bytes, keys: Sequence[str]) -> dict[str, Any]:
     return found
 
 
+def check_size(name: str, data: bytes) -> None:
+    """That reading this file takes no longer than about a second; what is not read so often may be larger.
+
+    Raises:
+        NotEditableError: names the limit.
+    """
+    module = _module(name)
+    if hasattr(module, "check_size"):
+        module.check_size(_Text(name, data).text)
+
+
 def put_back(name: str, data: bytes, entries: Sequence[Entry]) -> bytes:
     """Give keys, all of which say what was written, their own characters back.
 
@@ -89,7 +100,7 @@ def put_back(name: str, data: bytes, entries: Sequence[Entry]) -> bytes:
 
 @contextmanager
 def remembered() -> Iterator[None]:
-    """Texts are read once while this lasts; then they are let go: a document is many times its text."""
+    """Texts are read once while this lasts; then large ones are let go: a document is many times its text."""
     try:
         yield
     finally:
@@ -125,11 +136,15 @@ class _Text:
 
 
 def _reader(name: str) -> Callable[[str], Document]:
+    found: Callable[[str], Document] = _module(name).read
+    return found
+
+
+def _module(name: str) -> Any:
     suffix = next((suffix for suffix in _READERS if name.lower().endswith(suffix)), None)
     if suffix is None:
         raise NotEditableError(f"keys are edited in files that end in {', '.join(_READERS)}")
-    found: Callable[[str], Document] = import_module(f"rsi.fix.targets.formats.{_READERS[suffix]}").read
-    return found
+    return import_module(f"rsi.fix.targets.formats.{_READERS[suffix]}")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Final
 
 import yaml
@@ -76,6 +77,15 @@ def second_reading(text: str) -> list[Any]:
         return [_said(event) for event in yaml.parse(text, Loader=_SECOND)]
     except (yaml.YAMLError, RecursionError) as error:
         raise NotEditableError(f"not YAML to PyYAML: {_line(error)}") from error
+
+
+def count(text: str) -> int:
+    """How many events PyYAML reads, which takes a thirtieth of the time; up to where it cannot read on."""
+    found = 0
+    with suppress(yaml.YAMLError, RecursionError):
+        for _ in yaml.parse(text, Loader=_SECOND):
+            found += 1
+    return found
 
 
 def check_keys(root: Node) -> None:

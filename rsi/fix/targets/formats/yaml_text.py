@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections import OrderedDict
 from functools import lru_cache
+from threading import Lock
 from typing import Any, Final
 
 import yaml
 from ruamel.yaml.resolver import VersionedResolver
 
 from rsi.fix.targets.formats.model import Gap, NotEditableError, Spot, number, same
-from rsi.fix.targets.formats.yaml_nodes import Node, check_keys, compose, second_reading
+from rsi.fix.targets.formats.yaml_nodes import Node, check_keys, compose, count, second_reading
 from rsi.fix.targets.keypath import KeyPath
 
 _STR: Final = "tag:yaml.org,2002:str"
@@ -19,6 +21,14 @@ _STR: Final = "tag:yaml.org,2002:str"
 _INT: Final = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 _FLOAT: Final = re.compile(r"[-+]?[0-9]+\.[0-9]+(?:e[-+][0-9]+)?")
 _BOOLS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+MAX_CHARS: Final = 128 * 1024
+MAX_EVENTS: Final = 16_000
+"""ruamel.yaml reads some 16,000 names and values a second (measured), and a cycle of the daemon waits for it."""
+_SPLIT: Final = "split it, or edit it by hand"
+_SIDES: Final = 2
+"""An edit looks at the old text and the new one."""
+_KEPT_CHARS: Final = 3 * MAX_CHARS
+"""Their documents take some 60 times as many bytes."""
 #: A text that can stand without quotes anywhere, flow style included.
 _PLAIN: Final = re.compile(r"[A-Za-z/][A-Za-z0-9_./@+-]*")
 _LINE_BREAKS: Final = re.compile("[\n\r\u0085\u2028\u2029]")
@@ -114,10 +124,59 @@ class YamlDocument:
         return key, node
 
 
-@lru_cache(maxsize=2)
-def read(text: str) -> YamlDocument:
-    """The document of a text, kept for the next question about it (`remembered`); raises `NotEditableError`."""
-    return YamlDocument(text)
+class _Documents:
+    """Documents by their texts. The same file is asked about several times a cycle, and seldom says something else."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, YamlDocument] = OrderedDict()
+        self._lock = Lock()
+
+    def __call__(self, text: str) -> YamlDocument:
+        """The document of a text; raises `NotEditableError`."""
+        with self._lock:
+            if text in self._kept:
+                self._kept.move_to_end(text)
+                return self._kept[text]
+        made = YamlDocument(text)
+        with self._lock:
+            self._kept[text] = made
+            self._trim(least=_SIDES)
+        return made
+
+    def __contains__(self, text: str) -> bool:
+        """Whether its document is kept."""
+        return text in self._kept
+
+    def cache_clear(self) -> None:
+        """Let go of what is too large to be kept until somebody asks again."""
+        with self._lock:
+            self._trim(least=0)
+
+    def _trim(self, least: int) -> None:
+        while len(self._kept) > least and sum(map(len, self._kept)) > _KEPT_CHARS:
+            self._kept.popitem(last=False)
+
+
+read: Final = _Documents()
+
+
+def check_size(text: str) -> None:
+    """That the slower of the two readers takes about a second at most.
+
+    Raises:
+        NotEditableError: names the limit.
+    """
+    if len(text) > MAX_CHARS:
+        raise NotEditableError(f"it has {len(text)} characters, YAML is edited up to {MAX_CHARS}; {_SPLIT}")
+    if (found := _count(text)) > MAX_EVENTS:
+        raise NotEditableError(
+            f"it has {found} names, values and brackets, YAML is edited up to {MAX_EVENTS}; {_SPLIT}"
+        )
+
+
+@lru_cache(maxsize=_SIDES)
+def _count(text: str) -> int:
+    return count(text)
 
 
 def _check_rest(a: YamlDocument, b: YamlDocument, in_a: tuple[int, int], in_b: tuple[int, int]) -> None:
