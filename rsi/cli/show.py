@@ -297,7 +297,7 @@ def fix(place: Place, fix_id: str, as_json: bool) -> None:
 
 
 def _print_fix(found: Fix, left_out: Mapping[str, int], entered: int) -> None:
-    from rsi.fix.proposals import figures  # noqa: PLC0415 - as `checked` below: only where a fix is shown
+    from rsi.fix.proposals import figures
 
     click.echo(styled(f"{found.id}  {harmless(found.title)}", bold=True))
     for name in ("state", "issue", "rule", "category", "source", "task", "knob", "safe"):
