@@ -108,7 +108,7 @@ class Sandbox:
         chosen = choose(backend, require)
         imported = sources_for(workspace, named, home=home)
         box = chosen.backend.open(workspace, readable=tuple(dict.fromkeys([*outside, *imported])), reopen=reopen)
-        return cls(box, chosen, environment(path_for(workspace, readable=outside, programs=named), own))
+        return cls(box, chosen, environment(path_for(workspace, readable=outside), own))
 
     def __enter__(self) -> Self:
         return self

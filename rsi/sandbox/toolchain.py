@@ -112,26 +112,13 @@ def _fits(path: Path, workspace: Path, home: Path) -> bool:
     return refused(path) is None and mounted_below(path.resolve()) is None
 
 
-def path_for(
-    workspace: Path,
-    env: Mapping[str, str] | None = None,
-    *,
-    readable: Iterable[Path] = (),
-    programs: Sequence[str] = (),
-) -> str:
-    """The `PATH` of a command: the venv's own programs first, then what is shown, then the system's.
-
-    Before any but the workspace's venv and the activated one comes where the caller's `PATH` has `programs`.
-    """
+def path_for(workspace: Path, env: Mapping[str, str] | None = None, *, readable: Iterable[Path] = ()) -> str:
+    """The `PATH` of a command: the venv's own programs first, then what is shown, then the system's."""
     env = os.environ if env is None else env
     work, shown = workspace.resolve(), tuple(readable)
     folders = [venv / "bin" for venv in _venvs(work, env) if _is_below(venv, (work, *shown))]
     places = (prefix if prefix.name == "bin" else prefix / "bin" for prefix in shown)
     folders += [place for place in places if place.is_dir()]
-    found = (shutil.which(name, path=env.get("PATH", "")) for name in programs if "/" not in name)
-    asked = {Path(path).parent for path in found if path is not None}
-    own = (work / ".venv" / "bin", work / "venv" / "bin", Path(env.get("VIRTUAL_ENV") or os.devnull) / "bin")
-    folders.sort(key=lambda folder: 0 if folder in own else 1 if folder in asked else 2)
     return ":".join(dict.fromkeys([*map(str, folders), *SYSTEM_PATH]))
 
 

@@ -211,14 +211,12 @@ def isolated(rsi):
     return lambda script, *options: rsi("run", *options, "--", "sh", "-c", script)
 
 
-def test_the_environment_of_the_command_that_was_asked_for_is_shown(isolated, rsi, work, tmp_path, monkeypatch):
+def test_the_environment_of_the_command_that_was_asked_for_is_shown(isolated, rsi, work, tmp_path):
     venv.create(tmp_path / "elsewhere", with_pip=False)
     python = tmp_path / "elsewhere" / "bin" / "python"
     assert isolated(f"ls {python}").code != 0  # named by nobody but the script
-    for name, path in ((str(python), os.environ["PATH"]), ("python", f"{python.parent}:{os.environ['PATH']}")):
-        monkeypatch.setenv("PATH", path)
-        found = rsi("run", "--", name, "-c", "import sys; print(sys.prefix)")
-        assert (found.code, found.out.decode().strip()) == (0, str(tmp_path / "elsewhere")), found.err
+    found = rsi("run", "--", str(python), "-c", "import sys; print(sys.prefix)")
+    assert (found.code, found.out.decode().strip()) == (0, str(tmp_path / "elsewhere")), found.err
 
 
 def test_by_default_it_is_isolated(isolated, work, tmp_path):
