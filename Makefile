@@ -31,7 +31,7 @@ fast: $(READY)
 
 # A file is run by one worker; two of them, because most tests wait for processes.
 test: lint
-	RSI_BWRAP=$$($(BIN)/python tests/sandbox/fetch_bubblewrap.py $(VENV)/bubblewrap) $(BIN)/pytest --numprocesses 2 --dist loadfile
+	RSI_BWRAP=$$($(BIN)/python tests/sandbox/fetch_bubblewrap.py $(VENV)/bubblewrap) $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # Each adapter against its real framework, at the newest and the oldest supported version.
 frameworks: $(READY)
