@@ -23,7 +23,7 @@ from rsi.client.transport import UnreachableError
 QUEUE_SIZE: Final = 10_000  # some 10 MB of what guards report; minutes of a busy agent
 MAX_HELD: Final = 64 << 20  # characters of what was recorded by hand, whose metadata may be anything
 BATCH: Final = 500
-BATCH_BYTES: Final = 8 << 20
+BATCH_BYTES: Final = 8 << 20  # one outcome may take a MiB: 500 of them would be half a gigabyte in memory
 LINGER_S: Final = 0.05  # outcomes come in flocks; this gathers one and is not felt
 AWAY_LINGER_S: Final = 0.25  # for the spool: nobody waits for it, and a file is opened less often
 IDLE_S: Final = 30.0  # how often an idle sender looks at the spool and its registrations

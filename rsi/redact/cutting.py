@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-#: Characters beyond the limit that are looked at.
+#: Characters beyond the limit that are looked at: longer than any key or address that is known by its form.
 MARGIN: Final = 1_024
 
 
