@@ -340,7 +340,7 @@ def _failed(message: bytes) -> LaunchError:
 
 
 def _announcement(order: Order) -> bytes:
-    """What the zygote itself is told; in root mode, whose workspace is to look as if it were whose."""
+    """What the zygote itself is told; in root mode whose workspace is to look as if it were whose, and the store."""
     owner = layer_owner()
     if owner is None or "idmap" in order.without:
         return b"order"
@@ -348,7 +348,8 @@ def _announcement(order: Order) -> bytes:
         found = Path(order.workspace).stat()
     except OSError as error:
         raise launch_error("order", error.errno or 0, f"workspace {order.workspace}") from error
-    return f"order {found.st_uid} {found.st_gid} {owner[0]} {owner[1]}".encode()
+    ids = f"order {found.st_uid} {found.st_gid} {owner[0]} {owner[1]}".encode()
+    return ids if order.without else ids + b" " + os.fsencode(order.store)
 
 
 def _encode(order: Order) -> bytes:

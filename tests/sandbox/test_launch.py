@@ -356,8 +356,8 @@ def test_a_zygote_has_no_environment_and_no_descriptors_of_ours(place: Yard) -> 
 
     environ, fds, cwd = as_mode(place.mode, look)
     assert (environ, cwd) == (b"", "/")
-    mappings = 1 if place.mode == "root" else 0
-    assert fds == sorted([*["/dev/null"] * 3, "socket", *["user"] * mappings])
+    root = ["user", "socket"] if place.mode == "root" else []  # a mapping, and who stands by
+    assert fds == sorted([*["/dev/null"] * 3, "socket", *root])
 
 
 def test_no_text_of_an_order_stays_in_the_zygote(place: Yard) -> None:

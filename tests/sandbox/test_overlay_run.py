@@ -124,7 +124,7 @@ def test_a_file_larger_than_allowed_ends_its_writer_only(box):
 
 def test_interrupt_ends_the_command_and_keeps_the_box(box):
     box.interrupt()
-    thread, results = in_thread(lambda: sh(box, "echo begun > begun; echo partial; sleep 100", wall_s=100))
+    thread, results = in_thread(lambda: sh(box, "echo partial; echo begun > begun; sleep 100", wall_s=100))
     until((box._line.layer(box._stack.upper) / "begun").exists)
     box.interrupt()
     thread.join()

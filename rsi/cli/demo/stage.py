@@ -18,7 +18,7 @@ from rsi.config import Home
 from rsi.errors import RSIError
 
 PROCESSES: Final = 4
-AGENTS_EACH: Final = 4
+AGENTS_EACH: Final = 8
 START_WITHIN_S: Final = 20.0
 STOP_WITHIN_S: Final = 10.0
 
@@ -77,7 +77,7 @@ class Stage:
         raise RSIError(f"the demo's daemon did not come up: {log[-2000:]}")
 
     def start_agents(self, url: str) -> None:
-        """16 agents of one source in four processes, and one of another source whose key is bad."""
+        """32 agents of one source in four processes, and one of another source whose key is bad."""
         env = {"RSI_URL": url, "RSI_HOME": str(self.home.path), "XDG_STATE_HOME": str(self._folder / "state")}
         port = str(self.provider.port)
         for number in range(PROCESSES):

@@ -41,7 +41,7 @@ class Story:
         remote = self._stage.start_daemon()
         self._say(f"the daemon is up at {remote.url}, with its default configuration")
         self._stage.start_agents(remote.url)
-        self._say("16 agents ask a provider that fails 3 first tries in 10; one more agent has a bad key")
+        self._say("32 agents ask a provider that fails 3 first tries in 10; one more agent has a bad key")
         followed: dict[str, Any] = {}
         while clock.monotonic() - self._began < self._longest:
             clock.sleep(POLL_S)

@@ -29,18 +29,51 @@ _FIRST_TO_GO = b"1000"
 _JOIN = "join a control group"
 
 
-def serve(descriptors: list[int]) -> None:
-    """Never returns."""
+class Place:
+    """A mount namespace in which what no order changes is mounted already (root mode).
+
+    Args:
+        store: whose `root` folder it is built on.
+
+    Raises:
+        BrokenError: it could not be made.
+    """
+
+    def __init__(self, store: bytes, without: frozenset[str] = frozenset()) -> None:
+        self.store, self.without = store, without
+        with Stage("order", "enter the store"):
+            os.chdir(store)
+        with Stage("namespaces", "make a mount namespace"):
+            calls.call("unshare", calls.NEWNS)
+            mounts.make_private()
+            os.chdir(store)
+        self.builder = Builder(without)
+        self.builder.prepare()
+
+
+def serve(descriptors: list[int], place: Place | None = None) -> None:
+    """Never returns. `place`: made before the order came; `begin` was called."""
     *standard, order, control = descriptors
     channel = socket.socket(fileno=control)
     try:
-        _Supervisor(channel, (standard[0], standard[1], standard[2])).run(read(order))
+        if place is None:
+            begin()
+        _Supervisor(channel, (standard[0], standard[1], standard[2]), place).run(read(order))
     except BrokenError as error:
         _tell(channel, b"failed\n" + error.encode())
     except OSError as error:
         _tell(channel, b"failed\n" + BrokenError("namespaces", error.errno or errno.EIO, repr(error)).encode())
     finally:
         os._exit(0)
+
+
+def begin() -> None:
+    """What a process does first that will be a supervisor."""
+    calls.prctl(calls.PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    _dump_no_core()
+    with Stage("namespaces", "be the first to go when memory runs out"):
+        _write("/proc/self/oom_score_adj", _FIRST_TO_GO)
 
 
 def _tell(channel: socket.socket, message: bytes) -> None:
@@ -51,16 +84,11 @@ def _tell(channel: socket.socket, message: bytes) -> None:
 
 
 class _Supervisor:
-    def __init__(self, channel: socket.socket, standard: tuple[int, int, int]) -> None:
-        self._channel, self._standard = channel, standard
+    def __init__(self, channel: socket.socket, standard: tuple[int, int, int], place: Place | None) -> None:
+        self._channel, self._standard, self._place = channel, standard, place
         self._root_mode = os.geteuid() == 0
 
     def run(self, order: Order) -> None:
-        calls.prctl(calls.PR_SET_PDEATHSIG, signal.SIGKILL)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        _dump_no_core()
-        with Stage("namespaces", "be the first to go when memory runs out"):
-            _write("/proc/self/oom_score_adj", _FIRST_TO_GO)
         user = self._prepare(order)
         (go, let_go), (status, status_end), (account, account_end) = os.pipe(), os.pipe(), os.pipe()
         own, given = _doors(order.cgroups)
@@ -88,12 +116,10 @@ class _Supervisor:
         if not self._root_mode:
             return os.getuid(), os.getgid()
         user = idmap.who(order)
-        with Stage("namespaces", "make a mount namespace"):
-            calls.call("unshare", calls.NEWNS)
-            mounts.make_private()
-            os.chdir(order.store)
-        base = idmap.workspace(order, user)
-        Builder(order, user).build(base)
+        place = self._place or Place(order.store, order.without)
+        if (place.store, place.without) != (order.store, order.without):
+            raise BrokenError("order", errno.EINVAL, "it was handed to a supervisor that stands by for another")
+        place.builder.finish(order, user, idmap.workspace(order, user))
         return user
 
     def _clone(self, order: Order) -> int:

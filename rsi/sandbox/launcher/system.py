@@ -58,22 +58,35 @@ _ROOT_SIZE, _LARGEST = "mode=755,size=16m,nr_inodes=4096", 2 << 20
 _PAGE, _FEWEST_NAMES = 4096, 1024
 
 
+def state() -> tuple[tuple[int, int, int] | None, ...]:
+    """By which it is known whether what `Builder.prepare` looks at is as it was, name by name."""
+    return tuple(map(_seen, (*_SYSTEM, *_ETC_FOLDERS, *_ETC_FILES)))
+
+
+def _seen(path: bytes) -> tuple[int, int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_ctime_ns
+
+
 class Builder:
     """Builds one root, with the store as the current folder.
 
     Args:
-        order: what to build for.
-        owner: uid and gid of the command, as this process sees them.
+        without: protections to leave out, as in an order.
     """
 
-    def __init__(self, order: Order, owner: tuple[int, int]) -> None:
-        self._order, self._owner = order, f"uid={owner[0]},gid={owner[1]}"
+    def __init__(self, without: frozenset[str]) -> None:
+        self._without = without
+        self._workspace = b""
         self._shown: list[bytes] = []
-        self._attributes = 0 if "read-only" in order.without else shown.RESTRICTED
-        self._as_it_is = not {"read-only", "shown"}.isdisjoint(order.without)
+        self._attributes = 0 if "read-only" in without else shown.RESTRICTED
+        self._as_it_is = not {"read-only", "shown"}.isdisjoint(without)
 
-    def build(self, base: int) -> None:
-        """Everything but the view, /proc and the terminals; `base` is a copy of the workspace, attached here.
+    def prepare(self) -> None:
+        """What is the same for every order.
 
         Raises:
             BrokenError: of stage `root`.
@@ -83,20 +96,37 @@ class Builder:
             mounts.mount(b"tmpfs", STAGE, MS_NO_SETUID | MS_NO_DEVICES, "mode=755,size=64k,nr_inodes=16")
             for name in (BASE, ROOT, STAGE + shown.LAYER, STAGE + shown.NOTHING):
                 os.mkdir(name)
+        if "root" not in self._without:
+            with Stage("root", "make the folders of the root"):
+                mounts.mount(b"tmpfs", ROOT, MS_NO_SETUID | MS_NO_DEVICES, _ROOT_SIZE)
+                self._system()
+                self._own()
+
+    def finish(self, order: Order, owner: tuple[int, int], base: int) -> None:
+        """The rest, but for the view, /proc and the terminals.
+
+        Args:
+            order: what to build for; it leaves out what was said at the beginning.
+            owner: uid and gid of the command, as this process sees them.
+            base: a copy of the workspace, attached here.
+
+        Raises:
+            BrokenError: of stage `root`.
+        """
+        self._workspace = order.workspace
+        with Stage("root", "attach the workspace"):
             mounts.attach(base, BASE)
-        if "root" in self._order.without:
+        if "root" in self._without:
             with Stage("root", "show the whole host"):
                 mounts.show(b"/", ROOT, 0)
             return
-        with Stage("root", "make the folders of the root"):
-            mounts.mount(b"tmpfs", ROOT, MS_NO_SETUID | MS_NO_DEVICES, _ROOT_SIZE)
-            self._system()
-            self._own()
-        for path in sorted(self._order.readable):
+        with Stage("root", "make the folders of the command"):
+            self._writable(order.tmp, owner)
+        for path in sorted(order.readable):
             with Stage("root", "show a readable path: is it there?"):
                 self._readable(path)
         with Stage("root", "make the workspace's place"):
-            self._folder(self._order.workspace)
+            self._folder(order.workspace)
             mounts.make_read_only(ROOT)
 
     def _system(self) -> None:
@@ -124,8 +154,9 @@ class Builder:
         mounts.make_read_only(ROOT + b"/dev", recursive=True)  # nodes can be written to, and not changed themselves
         for path, content in _FILES:
             self._file(path, content)
-        tmp = self._order.tmp
-        options = f"size={tmp},nr_inodes={tmp // _PAGE + _FEWEST_NAMES},{self._owner}"
+
+    def _writable(self, tmp: int, owner: tuple[int, int]) -> None:
+        options = f"size={tmp},nr_inodes={tmp // _PAGE + _FEWEST_NAMES},uid={owner[0]},gid={owner[1]}"
         for path in _WRITABLE:
             self._folder(path)
             mode = "0700" if path == _HOME else "1777"
@@ -151,7 +182,7 @@ class Builder:
                 return
 
     def _visible(self, path: bytes) -> bool:
-        return any(path == each or path.startswith(each + b"/") for each in (*self._shown, self._order.workspace))
+        return any(path == each or path.startswith(each + b"/") for each in (*self._shown, self._workspace))
 
     def _show(self, path: bytes) -> None:
         """The system's folders as they are where something is mounted below: who could do that, owns the machine."""

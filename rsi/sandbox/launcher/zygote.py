@@ -14,10 +14,13 @@ from contextlib import suppress
 
 from . import idmap
 from .payload import IGNORED_BY_PYTHON
+from .standby import Key, Standby, key
 from .supervisor import DESCRIPTORS, serve
 
 _READY = b"ready"
-_LONGEST = 64
+#: Whose workspace, as whose it is shown: two ids each; after them comes the store.
+_IDS = 4
+_LONGEST = 8192
 
 
 def main(descriptor: int) -> None:
@@ -31,7 +34,8 @@ def main(descriptor: int) -> None:
     gc.collect()
     gc.freeze()
     gc.disable()
-    while _serve_one(channel):
+    standby = Standby(channel)
+    while _serve_one(channel, standby):
         pass
 
 
@@ -43,18 +47,30 @@ def _forget_signals() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 
 
-def _serve_one(channel: socket.socket) -> bool:
+def _serve_one(channel: socket.socket, standby: Standby) -> bool:
     message, descriptors, _, _ = socket.recv_fds(channel, _LONGEST, DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
     if not message:
         return False
-    if word := message.split()[1:]:
-        _foresee([int(each) for each in word])
-    if len(descriptors) == DESCRIPTORS and os.fork() == 0:
+    _, *said = message.split(b" ", _IDS + 1)
+    if ids := said[:_IDS]:
+        _foresee([int(each) for each in ids])
+    wanted = _key(said[_IDS]) if len(said) > _IDS else None
+    if len(descriptors) == DESCRIPTORS and not (wanted and standby.take(wanted, descriptors)) and os.fork() == 0:
         channel.close()
+        standby.close()
         serve(descriptors)
     for each in descriptors:
         os.close(each)
+    if wanted is not None:
+        standby.make(wanted)
     return True
+
+
+def _key(store: bytes) -> Key | None:
+    try:
+        return key(store)
+    except OSError:  # no /proc: the order itself will say what that means
+        return None
 
 
 def _foresee(ids: list[int]) -> None:
