@@ -137,7 +137,7 @@ class _Tally:
             arm: getattr(told, arm) + unit.outcomes,
             f"{arm}_failed": getattr(told, f"{arm}_failed") + unit.failures,
         }
-        self._told[unit.stage] = msgspec.structs.replace(told, since=told.since or at, last=max(told.last, at), **sums)
+        self._told[unit.stage] = msgspec.structs.replace(told, since=told.since or at, last=at, **sums)
 
     def took(self, ms: float | None) -> None:
         """How long a task of the fixed arm took, in milliseconds."""
