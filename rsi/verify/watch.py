@@ -116,7 +116,6 @@ class _Tally:
         self.arms: dict[Arm, dict[str, float]] = {"fixed": {}, "control": {}}
         self.labels: list[str] = []
         self._told = {one.stage: one for one in counts.told}
-        self._longest = counts.longest
 
     def count(self, name: str) -> None:
         self.plain[name] = self.plain.get(name, 0) + 1
@@ -126,29 +125,24 @@ class _Tally:
         for name, value in more.items():
             sums[name] = sums.get(name, 0) + value
 
-    def tell(self, unit: Unit, at: float) -> None:
-        """Of outcomes that wait in a unit, which are of the time `at`, for the comparison of stages."""
-        told = self._told.get(unit.stage) or StageCounts(unit.stage, began=at)
-        if washout.settles(told, at, self._longest, without=not unit.f):
-            self._told[unit.stage] = msgspec.structs.replace(told, settling=told.settling + unit.outcomes)
-            return
-        arm = unit.arm if unit.f else "control"
-        sums = {
-            arm: getattr(told, arm) + unit.outcomes,
-            f"{arm}_failed": getattr(told, f"{arm}_failed") + unit.failures,
-        }
-        self._told[unit.stage] = msgspec.structs.replace(told, since=told.since or at, last=at, **sums)
+    def tell(self, stage: int, arm: Arm, outcomes: int, failed: int) -> None:
+        told = self._told.get(stage) or StageCounts(stage)
+        more = {arm: getattr(told, arm) + outcomes, f"{arm}_failed": getattr(told, f"{arm}_failed") + failed}
+        self._told[stage] = msgspec.structs.replace(told, **more)
 
-    def took(self, ms: float | None) -> None:
-        """How long a task of the fixed arm took, in milliseconds."""
-        self._longest = min(washout.MOST_SETTLE_S, max(self._longest, (ms or 0.0) / 1e3))
+    def tell_without(self, stage: int, outcomes: int, failed: int) -> None:
+        """Of a unit of a washout; the first ones come while the fix may still act on them."""
+        told = self._told.get(stage) or StageCounts(stage)
+        if told.settling < washout.SETTLE_TASKS:
+            self._told[stage] = msgspec.structs.replace(told, settling=told.settling + outcomes)
+        else:
+            self.tell(stage, "control", outcomes, failed)
 
     def total(self) -> Counts:
         values: dict[str, Any] = {name: getattr(self._counts, name) + more for name, more in self.plain.items()}
         values["fixed"] = _plus(self._counts.fixed, self.arms["fixed"])
         values["control"] = _plus(self._counts.control, self.arms["control"])
         values["told"] = tuple(self._told[stage] for stage in sorted(self._told))
-        values["longest"] = self._longest
         values["labels"] = (self._counts.labels + "".join(self.labels))[-LABELS_KEPT:]
         return msgspec.structs.replace(self._counts, **values)
 
@@ -236,8 +230,6 @@ class _Feeding:
         elif outcome.final:
             if unit.f:  # in a washout there are no arms to compare
                 self._tally.add(unit.arm, **_used(outcome))
-                if unit.arm == "fixed":
-                    self._tally.took(outcome.duration_ms)
                 self._guards.note(name, unit.arm, unit.f, guards.measured(outcome, self._own, self._category))
             once = outcome.session is None and not units.is_process(self._fix.knob)
             self._end(unit, failed=outcome.failed, calls=max(1, outcome.attempt or 1), once=once)
@@ -261,10 +253,10 @@ class _Feeding:
     def _tell(self, unit: Unit, calls: int) -> Unit:
         """Tell the test of the outcomes of a unit that wait; it bets once on it, when it is complete."""
         first = not unit.fed
-        if unit.outcomes:
-            self._tally.tell(unit, unit.started if first else self._now)
         if not unit.f:
+            self._tally.tell_without(unit.stage, unit.outcomes, unit.failures)
             return msgspec.structs.replace(unit, fed=True, outcomes=0, failures=0)
+        self._tally.tell(unit.stage, unit.arm, unit.outcomes, unit.failures)
         self._tally.add(
             unit.arm, units=int(first and unit.outcomes > 0), outcomes=unit.outcomes, failed=unit.failures, calls=calls
         )
