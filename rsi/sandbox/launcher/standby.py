@@ -18,7 +18,9 @@ from .supervisor import DESCRIPTORS, Place, begin, serve
 
 #: It waits this long for an order, in milliseconds.
 PATIENCE_MS = 10_000
-_ORDER = b"order"
+#: The zygote waits this long for one that is still being made, in milliseconds: making another takes a few.
+READY_MS = 1_000
+_READY, _ORDER = b"ready", b"order"
 Key = tuple[bytes, bytes, tuple[tuple[int, int, int] | None, ...]]
 
 
@@ -50,6 +52,8 @@ class Standby:
             if not fits:
                 return False
             try:
+                if not _readable(channel, READY_MS) or channel.recv(len(_READY)) != _READY:
+                    return False  # it could not be made: whoever serves the order instead says why
                 socket.send_fds(channel, [_ORDER], descriptors)
             except OSError:  # it has ended: nobody waits for ever
                 return False
@@ -78,6 +82,7 @@ def _stand(channel: socket.socket, store: bytes) -> None:
         with suppress(BrokenError, OSError):
             begin()
             place = Place(store)
+            channel.send(_READY)
             if descriptors := _await(channel):
                 serve(descriptors, place)
     finally:
@@ -86,10 +91,14 @@ def _stand(channel: socket.socket, store: bytes) -> None:
 
 def _await(channel: socket.socket) -> list[int]:
     """An order's descriptors; none if there will be no order."""
-    poll = select.poll()
-    poll.register(channel, select.POLLIN)
-    if not poll.poll(PATIENCE_MS):
+    if not _readable(channel, PATIENCE_MS):
         return []
     with channel:
         message, descriptors, _, _ = socket.recv_fds(channel, len(_ORDER), DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
     return descriptors if message and len(descriptors) == DESCRIPTORS else []
+
+
+def _readable(channel: socket.socket, wait_ms: int) -> bool:
+    poll = select.poll()
+    poll.register(channel, select.POLLIN)
+    return bool(poll.poll(wait_ms))

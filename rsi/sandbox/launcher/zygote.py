@@ -1,7 +1,7 @@
 """The process that every sandbox is forked from: executed with no environment and one socket, it reads no order.
 
 An order comes as five descriptors, its text in a memory file, and is read by the fork that serves it: nothing of one
-sandbox is in the memory that the next one inherits.
+sandbox is in the memory that the next one inherits, but in root mode the path of its store, for who stands by.
 """
 
 from __future__ import annotations
