@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 
 from rsi.clock import monotonic
 from rsi.stats import MeanBet, wilson
-from rsi.verify.guards import SIGNIFICANT_AT, TRIP_AT
+from rsi.verify.guards import BUDGET, SIGNIFICANT_AT, TRIP_AT
 
 Draw = Callable[[random.Random, int], Iterator[float]]  # values of units, before any label
 UNITS = 300
@@ -115,11 +115,11 @@ def look(
 
 
 def look_at_calls(p: float, works: float, seed: int) -> tuple[int, int]:
-    """The same for retries, which only the fixed arm makes; a fifth is allowed."""
+    """The same for retries, which only the fixed arm makes: of the budget that both arms fill it may have all."""
     rng, bet, found = random.Random(seed), MeanBet(), [UNITS + 1, UNITS + 1]
     for n in range(1, UNITS + 1):
         fixed = rng.random() < 0.5
-        bet.bet(calls(rng, p, works) if fixed else 1.0, fixed=fixed, fraction=0.5, allowed=0.2)
+        bet.bet(calls(rng, p, works) if fixed else 1.0, fixed=fixed, fraction=0.5, allowed=BUDGET / 0.5)
         for i, wealth in enumerate((TRIP_AT, SIGNIFICANT_AT)):
             if bet.wealth >= wealth:
                 found[i] = min(found[i], n)

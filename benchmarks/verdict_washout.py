@@ -3,9 +3,10 @@
     python benchmarks/verdict_washout.py              # 60 runs a world
     python benchmarks/verdict_washout.py --runs 300   # what is quoted
 
-32 agents whose tasks are due at their times, whatever became of the one before, call one provider for half an hour. The
-fixed arm tries three times. The verdict's own test (`rsi.stats`) and conditions (`rsi.verify.washout`) are asked every
-five seconds; beside them decision 9 of the design as it was first meant: 60 control units against the rate before.
+32 agents whose tasks are due at their times, whatever became of the one before, call one provider for half an hour
+(*busy* ones ten times as often, for nine minutes). The fixed arm tries three times. The verdict's own test (`rsi.stats`)
+and conditions (`rsi.verify.washout`) are asked every five seconds; beside them decision 9 of the design as it was first
+meant: 60 control units against the rate before.
 Where capacity is fixed, or the fix does nothing, all that is verified is wrong, and the limit is 4 %. Some worlds change
 while the experiment runs: that must not be taken for the fix. A goal is missed where the lower end of the 95 % Wilson
 interval is above its limit, or where of those that help fewer than four fifths can be verified.
@@ -24,6 +25,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec.structs import replace
+
 from rsi.stats import MIN_CONTROL_UNITS, ConcurrentTrial, design_effect, not_significantly_above
 from rsi.stats.intervals import wilson
 from rsi.store.arms import ArmCounts
@@ -32,6 +35,7 @@ from rsi.verify import washout
 
 AGENTS, GAP_S, TRIES, SYNC_S = 32, (3.0, 11.0), 3, 5.0
 WINDOW_S = 10.0
+BUSY = 10  # times as many tasks
 ENOUGH = 10_000.0  # more calls in a window than anybody makes
 FIRST_FAILURES = 5
 LIMIT, HEALED = 0.04, 0.8
@@ -41,7 +45,7 @@ Rate = Callable[[float], float]
 
 @dataclass(frozen=True)
 class World:
-    """`fails`: the chance of a call, by seconds since the incident began. `capacity`: calls in any ten seconds.
+    """`fails`: the chance of a call, by seconds since the incident began. `capacity`: calls in `window_s`.
 
     `useful`: whether failures really fall; `None`: they may (what fails is not lost where there is room later).
     """
@@ -52,6 +56,9 @@ class World:
     useful: bool | None = True
     earlier: int = FIRST_FAILURES  # failures before the canary begins
     tries: int = TRIES  # of the fixed arm; 1: a fix that does nothing
+    busy: int = 1  # times as many tasks
+    window_s: float = WINDOW_S  # in which the provider counts calls
+    lasts: float = 1.0  # of the time given
 
 
 def since(begin: float, value: float, otherwise: float = 0.0) -> Rate:
@@ -80,6 +87,20 @@ WORLDS: dict[str, World] = {
     "nothing: over after 60 s": World(lambda t: 0.3 if 0 < t < 60 else 0.0, useful=False, tries=1),
     "nothing: .6 in 25 s of 100 s": World(lambda t: 0.6 if t > 0 and t % 100 < 25 else 0.0, useful=False, tries=1),
     "nothing: 4/5 of the demand": World(capacity=lambda _: 36, warm_s=0, useful=False, tries=1),
+    "busy, helps: .3 all the time": World(lambda _: 0.3, busy=BUSY, lasts=0.3),
+    "busy, helps: .1 all the time": World(lambda _: 0.1, busy=BUSY, lasts=0.3),
+    "busy, moves: 4/5": World(capacity=lambda _: 360, warm_s=0, useful=False, busy=BUSY, lasts=0.3),
+    "busy, moves: 11/12": World(capacity=lambda _: 420, warm_s=0, useful=False, busy=BUSY, lasts=0.3),
+    "busy, moves: 4/5, known for long": World(
+        capacity=lambda _: 360, warm_s=0, useful=False, busy=BUSY, lasts=0.3, earlier=200
+    ),
+    "busy, moves: 4/5 from now on": World(capacity=since(0, 360, ENOUGH), useful=False, busy=BUSY, lasts=0.3),
+    "busy, nothing: .3 all the time": World(lambda _: 0.3, useful=False, tries=1, busy=BUSY, lasts=0.3),
+    "a minute, moves: 4/5": World(capacity=lambda _: 216, warm_s=0, useful=False, window_s=60.0),
+    "a minute, moves: 11/12": World(capacity=lambda _: 252, warm_s=0, useful=False, window_s=60.0),
+    "a minute, moves: 4/5, known for long": World(
+        capacity=lambda _: 216, warm_s=0, useful=False, window_s=60.0, earlier=60
+    ),
     "tight in 50 s of 100 s": World(capacity=lambda t: 30 if t > 0 and t % 100 < 50 else 60, useful=None),
 }
 
@@ -91,7 +112,7 @@ class Provider:
 
     def call(self, at: float) -> bool:
         now = at - self._world.warm_s
-        while self._served and self._served[0] <= at - WINDOW_S:
+        while self._served and self._served[0] <= at - self._world.window_s:
             self._served.popleft()
         if len(self._served) >= self._world.capacity(now):
             return False
@@ -111,7 +132,9 @@ class Experiment:
     counts: Counts = field(default_factory=Counts)
 
     def __post_init__(self) -> None:
-        self._told: dict[int, collections.Counter[str]] = {}
+        self._told: dict[int, StageCounts] = {}
+        self._longest = 0.0
+        self._seen: collections.Counter[str] = collections.Counter()
         self._stages: list[Stage] = []
         self._labels: list[str] = []
         self._stage(self.share)
@@ -123,25 +146,30 @@ class Experiment:
     def _stage(self, fraction: float) -> None:
         self._stages.append(Stage(len(self._stages) + 1, "canary", "", fraction, 0.0))
 
-    def tell(self, unit: int, stage: Stage, fixed: bool, failed: bool) -> None:
-        told = self._told.setdefault(stage.stage, collections.Counter())
-        if not stage.fraction and told["settling"] < washout.SETTLE_TASKS:
-            told["settling"] += 1
-            return
+    def tell(self, unit: int, stage: Stage, fixed: bool, failed: bool, began: float, ended: float) -> None:
         arm = "fixed" if fixed else "control"
-        told[arm] += 1
-        told[f"{arm}_failed"] += failed
+        if fixed:
+            self._longest = max(self._longest, ended - began)
+        told = self._told.get(stage.stage) or StageCounts(stage.stage, began=began)
+        if washout.settles(told, began, self._longest, without=not stage.fraction):
+            more: dict[str, float] = {"settling": told.settling + 1}
+        else:
+            failures = f"{arm}_failed"
+            more = {arm: getattr(told, arm) + 1, failures: getattr(told, failures) + failed, "last": began}
+            more["since"] = told.since or began
+        self._told[stage.stage] = replace(told, **more)
+        if not fixed:
+            self._labels.append(str(int(failed)))
         if stage.fraction:
-            if not fixed:
-                self._labels.append(str(int(failed)))
+            self._seen[arm] += 1
+            self._seen[f"{arm}_failed"] += failed
             self.test.add(arm, unit, failed, fraction=stage.fraction, final=True)
 
     def look(self) -> str | None:
         """A verdict that ends the experiment, or None; goes on to the next stage where that is due."""
         if self.test.verdict in ("worse", "no_difference"):
             return self.test.verdict
-        given = [told for stage, told in self._told.items() if self._stages[stage - 1].fraction]
-        control, failed = sum(one["control"] for one in given), sum(one["control_failed"] for one in given)
+        control, failed = self._seen["control"], self._seen["control_failed"]
         if self.test.verdict != "verified" or control < MIN_CONTROL_UNITS:
             return None
         if self.first_form:
@@ -151,7 +179,7 @@ class Experiment:
         counts = Counts(
             stages=tuple(self._stages),
             before=self.before,
-            told=tuple(StageCounts(stage, **told) for stage, told in sorted(self._told.items())),
+            told=tuple(told for _, told in sorted(self._told.items())),
             labels="".join(self._labels[-LABELS_KEPT:]),
             control=ArmCounts(units=control, outcomes=control, failed=failed),
         )
@@ -178,10 +206,10 @@ class Run:
         self._rng, self._numbers = random.Random(seed), itertools.count()
         self._provider = Provider(world, random.Random(-seed - 1))
         self._heap: list[tuple[float, int, tuple[Any, ...] | None]] = []
-        self._order: list[tuple[int, Stage | None, bool]] = []
-        self._ended: dict[int, bool] = {}
+        self._order: list[tuple[int, Stage | None, bool, float]] = []
+        self._ended: dict[int, tuple[bool, float]] = {}
         self._told = 0
-        self._past: list[bool] = []
+        self._past: list[tuple[float, bool]] = []
         self._trial: Experiment | None = None
 
     def play(self) -> End:
@@ -208,38 +236,40 @@ class Run:
         if what is None:  # a task is due
             stage = self._trial.stage if self._trial is not None else None
             fixed = stage is not None and self._rng.random() < stage.fraction
-            self._order.append((number, stage, fixed))
-            self._later(at + self._rng.uniform(*GAP_S), None)
+            self._order.append((number, stage, fixed, at))
+            self._later(at + self._rng.uniform(*GAP_S) / self._world.busy, None)
             what = (number, fixed, 1)
         unit, fixed, attempt = what
         if self._provider.call(at):
-            self._ended[unit] = False
+            self._ended[unit] = False, at
         elif not fixed or attempt >= self._world.tries:
-            self._ended[unit] = True
+            self._ended[unit] = True, at
         else:
             self._later(at + self._rng.uniform(0.5, 1.0) * 2.0**attempt, (unit, fixed, attempt + 1))
 
     def _look(self, now: float) -> str | None:
         while self._told < len(self._order) and self._order[self._told][0] in self._ended:
-            unit, stage, fixed = self._order[self._told]
-            failed = self._ended.pop(unit)
+            unit, stage, fixed, began = self._order[self._told]
+            failed, ended = self._ended.pop(unit)
             self._told += 1
             if stage is None or self._trial is None:
-                self._past.append(failed)
+                self._past.append((ended, failed))
             else:
-                self._trial.tell(unit, stage, fixed, failed)
+                self._trial.tell(unit, stage, fixed, failed, began, ended)
         if self._trial is not None:
             return self._trial.look()
-        if sum(self._past) >= self._world.earlier:
+        if sum(failed for _, failed in self._past) >= self._world.earlier:
             self._trial = Experiment(self._before(), self._first_form, now)
         return None
 
     def _before(self) -> Before:
-        """As `rsi.fix.facts.before`: the last few dozen alone where they fail significantly more."""
-        whole, recent = self._past[-200:], self._past[-28:]
+        """As `rsi.fix.facts.before`, in the first hour: the last few dozen alone where they fail significantly more."""
+        seconds = self._past[-1][0] - self._past[0][0]
+        whole = [failed for _, failed in self._past]
+        recent = whole[-28:]
         if not not_significantly_above(sum(recent), len(recent), sum(whole), len(whole)):
             return Before(len(recent), sum(recent))
-        return Before(len(whole), sum(whole))
+        return Before(len(whole), sum(whole), seconds=seconds)
 
 
 def line(name: str, world: World, ends: list[End], first: list[End]) -> tuple[str, bool]:
@@ -251,7 +281,7 @@ def line(name: str, world: World, ends: list[End], first: list[End]) -> tuple[st
     washed = statistics.mean(end.washouts for end in ends)
     other = sum(end.word in ("worse", "no_difference") for end in ends)
     said = sum(end.word == "verified" for end in first) / len(first)
-    text = f"{name:30} {said:8.1%} {share:8.1%} {when} {washed:9.1f} {other:6}{'' if good else '  MISSED'}"
+    text = f"{name:36} {said:8.1%} {share:8.1%} {when} {washed:9.1f} {other:6}{'' if good else '  MISSED'}"
     return text, good
 
 
@@ -262,11 +292,11 @@ def main() -> int:
     parser.add_argument("--only", metavar="TEXT", default="", help="worlds whose name has this in it")
     options = parser.parse_args()
     good = True
-    print(f"{'verified':30} {'first':>8} {'now':>8} {'at s':>6} {'washouts':>9} {'other':>6}")
+    print(f"{'verified':36} {'first':>8} {'now':>8} {'at s':>6} {'washouts':>9} {'other':>6}")
     for name, world in WORLDS.items():
         if options.only in name:
             ends, first = (
-                [Run(world, seed, options.lasts, first_form=form).play() for seed in range(options.runs)]
+                [Run(world, seed, options.lasts * world.lasts, first_form=form).play() for seed in range(options.runs)]
                 for form in (False, True)
             )
             text, fine = line(name, world, ends, first)

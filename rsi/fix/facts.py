@@ -57,16 +57,17 @@ def before(conn: Connection, fix: FixRow, now: float) -> Before:
     are the rate before, or the control arm would later seem worse than a past that was healthy.
     """
     tasks = failed = hours = 0
+    since = hour_of(now)
     for hour in reversed(traffic.by_hour(conn, fix.source, fix.task, hour_of(now) - LIVE_HOURS)):
         if tasks >= BEFORE_TASKS or (tasks and not hour.failed):
             break
-        tasks, failed, hours = tasks + hour.n, failed + hour.failed, hours + 1
+        tasks, failed, hours, since = tasks + hour.n, failed + hour.failed, hours + 1, hour.hour
     row = health.load(conn, sources=[fix.source]).get((fix.source, fix.task))
     recent = row.recent_failures + row.recent_successes if row else 0.0
     lost = row.recent_failures if row else 0.0
     if tasks and recent >= RECENT_TASKS and not not_significantly_above(lost, recent, failed, tasks):
         return Before(round(recent), round(lost), 0)
-    return Before(tasks, failed, hours)
+    return Before(tasks, failed, hours, traffic.seconds(conn, fix.source, fix.task, since))
 
 
 def put_to_rest(row: IssueRow) -> bool:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from rsi.model import CATEGORIES
 from rsi.store import outcomes
 from rsi.store.engine import project
 from rsi.store.rollups import ALL
+from rsi.store.schema import outcomes as outcomes_table
 from rsi.store.schema import rollups
 
 LOOK_BACK_ROWS: Final = 1_000
 """Newest outcomes that are looked through for durations: a few ms, whatever is stored."""
+LOOK_BACK_SPAN: Final = 10_000
+"""The same for the time they took to come: they are not decoded."""
+HOUR_S: Final = 3_600
 
 
 class Hour(NamedTuple):
@@ -56,6 +60,20 @@ def of_scope(conn: Connection, source: str, task: str, since_hour: int) -> list[
 def by_hour(conn: Connection, source: str, task: str, since_hour: int) -> list[Hour]:
     """The hours of one scope from `since_hour` on that saw a final task, oldest first."""
     return [Hour(*row[1:]) for row in of_scope(conn, source, task, since_hour) if row.category == ALL]
+
+
+def seconds(conn: Connection, source: str, task: str, since_hour: int) -> float:
+    """Between the first and the last task of a scope that came since that hour, among the newest outcomes."""
+    of = outcomes_table.c
+    asked = select(func.max(of.arrived) - func.min(of.arrived)).where(
+        of.seq > outcomes.last_seq(conn) - LOOK_BACK_SPAN,
+        of.project == project(conn),
+        of.source == source,
+        of.task == task,
+        of.kind == "task",
+        of.ts >= since_hour * HOUR_S,
+    )
+    return conn.execute(asked).scalar_one() or 0.0
 
 
 def healthy_durations(conn: Connection, source: str, task: str) -> list[float]:

@@ -37,14 +37,20 @@ class Stage(msgspec.Struct, frozen=True):
 
 
 class StageCounts(msgspec.Struct, frozen=True):
-    """What one stage told, arm by arm: final tasks and failed ones. In a washout (fraction 0) all are control."""
+    """What one stage told, arm by arm: final tasks and failed ones. In a washout (fraction 0) all are control.
+
+    The first ones, on which what went before may still act, are not counted but in `settling`. Times are epoch seconds.
+    """
 
     stage: int
     fixed: int = 0
     fixed_failed: int = 0
     control: int = 0
     control_failed: int = 0
-    settling: int = 0  # the first ones of a washout, which the fix may still act on from before; they are not counted
+    settling: int = 0
+    began: float = 0.0  # its first unit
+    since: float = 0.0  # the first one that is counted
+    last: float = 0.0  # the last one that is counted
 
     @property
     def tasks(self) -> int:
@@ -56,13 +62,22 @@ class StageCounts(msgspec.Struct, frozen=True):
         """Of both arms."""
         return self.fixed_failed + self.control_failed
 
+    @property
+    def seconds(self) -> float:
+        """How long it was counted."""
+        return self.last - self.since
+
 
 class Before(msgspec.Struct, frozen=True):
-    """The scope before the canary: final tasks, failed ones, and the hours they were counted over."""
+    """The scope before the canary: final tasks, failed ones, the hours they were counted over, and for how long.
+
+    `seconds` lie between the first and the last that came, of those that are known one by one; 0: nobody can tell.
+    """
 
     tasks: int = 0
     failed: int = 0
     hours: int = 0
+    seconds: float = 0.0
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -74,7 +89,8 @@ class Counts(msgspec.Struct, frozen=True):
     control: ArmCounts = ArmCounts()
     before: Before = Before()
     told: tuple[StageCounts, ...] = ()  # stage by stage, of the present test
-    labels: str = ""  # failures of control outcomes in order: 0 and 1
+    longest: float = 0.0  # seconds that a task of the fixed arm took, at most `rsi.verify.washout.MOST_SETTLE_S`
+    labels: str = ""  # failures of outcomes without the fix, in order, also those of washouts: 0 and 1
     entered: int = 0  # units that began, over all stages
     stage_units: int = 0  # settled units of the fixed arm in the present stage
     mismatched: int = 0  # arm, fraction or stage differ from what salt and unit say
@@ -193,7 +209,7 @@ def begin(
     if anew:
         spent = _cost(counts)
         counts = msgspec.structs.replace(
-            counts, window=number, fixed=ArmCounts(), control=ArmCounts(), told=(), labels="", spent=spent
+            counts, window=number, fixed=ArmCounts(), control=ArmCounts(), told=(), labels="", longest=0.0, spent=spent
         )
     live_at = known.live_at if known and not anew else None
     trial = Trial(

@@ -24,7 +24,7 @@ from rsi.store import fixes
 from rsi.store.arms import ArmCounts
 from rsi.store.trials import Trial
 from rsi.verify import units, washout, watch
-from rsi.verify.guards import Guards
+from rsi.verify.guards import Guards, budget
 
 #: Where a retry, a longer wait or another model may take capacity that the control arm then lacks.
 INTERFERING: Final = frozenset({"rate_limit", "overloaded", "connection", "timeout_model", "timeout_tool"})
@@ -34,10 +34,6 @@ NOT_YET: Final = "not known yet, "
 GUARD: Final = "a side effect: "
 MIN_UNITS: Final = 10
 """Settled units an arm needs before `verified` or `no_difference`: silence is not success. `worse` does not wait."""
-EXTRA_CALLS: Final = 0.2
-"""The always-on retry budget (contract §4): 20 % extra calls …"""
-RESERVE_PER_S: Final = 1.0
-"""… and a reserve of 10 in 10 s, per client."""
 STAGE_UNITS: Final = 20
 """Units of the fixed arm that a stage of the ramp must settle, without a lean to harm, before the next."""
 
@@ -182,7 +178,7 @@ def _over_budget(trial: Trial, *, clients: int, now: float) -> str | None:
     outcomes = fixed.outcomes + control.outcomes
     extra = fixed.calls + control.calls - outcomes
     seconds = max(0.0, now - (trial.live_at or trial.started))
-    allowed = EXTRA_CALLS * outcomes + RESERVE_PER_S * seconds * max(1, clients)
+    allowed = budget(outcomes, seconds, clients) * outcomes
     if extra <= allowed:
         return None
     return f"{extra} extra calls over {outcomes} tasks, the retry budget allows {allowed:.0f}"

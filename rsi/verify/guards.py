@@ -31,7 +31,7 @@ WAIT_EVENTS: Final = 30
 MAX_UNITS: Final = 100_000
 MAX_OPEN: Final = 10_000
 """Units that may wait to bet; those beyond are not measured."""
-STATE_VERSION: Final = 1
+STATE_VERSION: Final = 2
 
 TOLERANCE: Final = 0.1
 """What every measure may rise by where nothing is declared: less is nobody's concern, and would trip by chance."""
@@ -92,9 +92,9 @@ def allowance(knob: str, declared: Mapping[str, Any]) -> Allowance:
     return msgspec.structs.replace(known, **{name: max(value, getattr(known, name)) for name, value in said.items()})
 
 
-def reserve(outcomes: int, seconds: float, clients: int) -> float:
-    """Extra calls per task that the reserve of the retry budget pays for, beside its fifth."""
-    return RESERVE_PER_S * max(seconds, RESERVE_S) * max(1, clients) / max(1, outcomes)
+def budget(outcomes: int, seconds: float, clients: int) -> float:
+    """Extra calls per task of either arm that the retry budget pays for: its fifth, and its reserve."""
+    return BUDGET + RESERVE_PER_S * max(seconds, RESERVE_S) * max(1, clients) / max(1, outcomes)
 
 
 def by_rules(outcome: Outcome) -> str:
@@ -154,7 +154,8 @@ class Guards:
 
     def __init__(self, allowed: Allowance) -> None:
         self.allowed = allowed
-        self.extra = 0.0  # what the retry reserve pays for beside it, per task; set before units are told
+        self.budget = 0.0  # what the retry budget pays for, per task of either arm; set before units are told
+        self._fraction = 0.5  # of the unit that bet last
         self._bets = {name: MeanBet() for name in WORDS}
         self._waiting: OrderedDict[int, _Waiting] = OrderedDict()
         self._done: set[int] = set()
@@ -198,9 +199,17 @@ class Guards:
     def _bet(self, key: int) -> None:
         waiting = self._waiting.pop(key)
         self._done.add(key)
+        self._fraction = waiting.fraction
         for name, (total, n) in waiting.sums.items():
-            allowed = getattr(self.allowed, name) + (self.extra if name in PAID else 0.0)
+            allowed = self._allowed(name, waiting.fraction)
             self._bets[name].bet(total / n, fixed=waiting.arm == "fixed", fraction=waiting.fraction, allowed=allowed)
+
+    def _allowed(self, name: str, fraction: float) -> float:
+        """The arms of a client fill one budget, and the fixed arm may empty it: with half of the tasks, two fifths."""
+        declared: float = getattr(self.allowed, name)
+        if name not in PAID or not self.budget:
+            return declared
+        return declared + self.budget / fraction - BUDGET
 
     def units(self, measure: str) -> tuple[int, int]:
         """Units that have bet on a measure: (fixed, control)."""
@@ -224,7 +233,7 @@ class Guards:
     def _sentence(self, name: str) -> str:
         bet = self._bets[name]
         (fixed, control), (units, _) = bet.means, bet.units
-        allowed = getattr(self.allowed, name) + (self.extra if name in PAID else 0.0)
+        allowed = self._allowed(name, self._fraction)
         return (
             f"{WORDS[name]}: {fixed or 0.0:.4g} with the fix, {control or 0.0:.4g} without, over {units} fixed units; "
             f"{1.0 + allowed:.3g} times is allowed (evidence {bet.wealth:.3g}, {TRIP_AT:g} blocks, "
@@ -237,7 +246,8 @@ class Guards:
         return {
             "version": STATE_VERSION,
             "allowed": msgspec.structs.asdict(self.allowed),
-            "extra": self.extra,
+            "budget": self.budget,
+            "fraction": self._fraction,
             "events": self._events,
             "bets": {name: bet.to_list() for name, bet in self._bets.items()},
             "waiting": [
@@ -258,7 +268,8 @@ class Guards:
             raise StatsInputError(f"guards: expected version {STATE_VERSION}, got {state.get('version')!r}")
         try:
             found = cls(msgspec.convert(state["allowed"], Allowance))
-            found.extra, found._events = float(state["extra"]), int(state["events"])
+            found.budget, found._fraction = float(state["budget"]), float(state["fraction"])
+            found._events = int(state["events"])
             found._bets = {name: MeanBet.from_list(state["bets"][name]) for name in WORDS}
             found._waiting.update((int(key, 16), _Waiting(*rest)) for key, *rest in state["waiting"])
             done = base64.b64decode(state["done"], validate=True)
@@ -269,4 +280,4 @@ class Guards:
 
 
 PAID: Final = frozenset({"calls", "tokens", "cost"})
-"""Measures that an extra call of the reserve adds to."""
+"""Measures that an extra call adds to."""

@@ -17,6 +17,16 @@ MIN_BEFORE: Final = 40
 """Tasks before the canary that the arms may be compared with instead; the first failures of an incident are fewer."""
 SETTLE_TASKS: Final = 20
 """The first tasks of a washout are not counted: retries from before it are still under way."""
+LEAST_SETTLE_S: Final = 5.0
+MOST_SETTLE_S: Final = 60.0
+"""Nor are those of the first seconds of any stage: retries are not yet under way, or still, for as long as the longest
+task of the fixed arm took, within these bounds. At a hundred tasks a second 20 of them are no time at all."""
+SPAN_S: Final = 8.0
+"""What is compared was counted for so long: what a provider counts over some seconds was seen whole."""
+PHASES: Final = 4.0
+"""With a design effect from here on failures come in phases …"""
+PHASES_SPAN_S: Final = 120.0
+"""… and it is two of a provider's minutes."""
 ALPHA: Final = 0.01
 """One-sided, that all tasks together fail less with the fix than in the washout."""
 ALPHA_BEFORE: Final = 0.02
@@ -26,7 +36,7 @@ MOST_EFFECT: Final = 2.5
 slight shortages, which must not be (`benchmarks/verdict_washout.py` has both)."""
 MOST: Final = 6
 """Washouts of one test; each may err."""
-GROWTH: Final = 1.5
+GROWTH: Final = 1.25
 """Times as long as the one before it each is: what bursts hide from a short one a longer one shows."""
 
 
@@ -38,11 +48,26 @@ class Sandwich(NamedTuple):
     second: StageCounts
 
 
+def settles(told: StageCounts, at: float, longest: float, *, without: bool) -> bool:
+    """Whether what a unit of the time `at` told is not counted yet.
+
+    Args:
+        told: of its stage, until now.
+        at: epoch seconds.
+        longest: seconds that a task of the fixed arm took.
+        without: it is a washout.
+    """
+    few = without and told.settling < SETTLE_TASKS
+    return few or at - told.began < min(MOST_SETTLE_S, max(LEAST_SETTLE_S, longest))
+
+
 def by_before(counts: Counts) -> bool:
     """Whether the rate before the canary shows that the arms do not act on one another."""
     stages = _stages(counts)
     if counts.before.tasks < MIN_BEFORE or not stages or any(_off(counts, one) for one in stages):
         return False  # a washout knows better
+    if min(counts.before.seconds, sum(one.seconds for one in stages)) < _span(counts):
+        return False
     told = _together(stages)
     return _clear(told, counts.before, counts, ALPHA_BEFORE) and _nearer(told, counts.before)
 
@@ -67,8 +92,11 @@ def fraction(counts: Counts, share: float) -> float | None:
         return None
     washed = [one for one in stages if _off(counts, one)]
     if _washing(counts):
-        return share if stages[-1].tasks >= _target(counts) and _off(counts, stages[-1]) else None
+        done = _off(counts, stages[-1]) and stages[-1].tasks >= _target(counts) and _lasted(counts, stages[-1])
+        return share if done else None
     if len(washed) >= MOST or _off(counts, stages[-1]) or stages[-1].control < MIN_CONTROL_UNITS / 2:
+        return None
+    if not _lasted(counts, stages[-1]):
         return None
     return 0.0 if not washed or stages[-1].tasks >= washed[-1].tasks else None
 
@@ -78,7 +106,7 @@ def says(counts: Counts) -> str:
     if _washing(counts):
         stages = _stages(counts)
         so_far = stages[-1].tasks if stages and _off(counts, stages[-1]) else 0
-        return f"nobody has the fix for {_target(counts)} tasks, to compare: {so_far} so far"
+        return f"nobody has the fix for {_target(counts)} tasks and {_span(counts):g} s, to compare: {so_far} so far"
     washed = [one for one in _stages(counts) if _off(counts, one)]
     if not washed:
         return "whether all tasks together fail less is asked next, by a while without it"
@@ -115,6 +143,14 @@ def _stages(counts: Counts) -> list[StageCounts]:
     return [one for one in counts.told if one.stage >= counts.window]
 
 
+def _span(counts: Counts) -> float:
+    return PHASES_SPAN_S if _effect(counts) >= PHASES else SPAN_S
+
+
+def _lasted(counts: Counts, told: StageCounts) -> bool:
+    return told.seconds >= _span(counts)
+
+
 def _off(counts: Counts, told: StageCounts) -> bool:
     return any(stage.stage == told.stage and not stage.fraction for stage in counts.stages)
 
@@ -138,7 +174,8 @@ def _last(counts: Counts) -> Sandwich | None:
     stages = _stages(counts)
     for at in range(len(stages) - 2, 0, -1):
         found = Sandwich(*stages[at - 1 : at + 2])
-        if _off(counts, found.without) and found.second.tasks >= found.without.tasks:
+        enough = found.second.tasks >= found.without.tasks and all(_lasted(counts, one) for one in found)
+        if _off(counts, found.without) and enough:
             return found
     return None
 

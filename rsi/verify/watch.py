@@ -116,6 +116,7 @@ class _Tally:
         self.arms: dict[Arm, dict[str, float]] = {"fixed": {}, "control": {}}
         self.labels: list[str] = []
         self._told = {one.stage: one for one in counts.told}
+        self._longest = counts.longest
 
     def count(self, name: str) -> None:
         self.plain[name] = self.plain.get(name, 0) + 1
@@ -125,24 +126,31 @@ class _Tally:
         for name, value in more.items():
             sums[name] = sums.get(name, 0) + value
 
-    def tell(self, stage: int, arm: Arm, outcomes: int, failed: int) -> None:
-        told = self._told.get(stage) or StageCounts(stage)
-        more = {arm: getattr(told, arm) + outcomes, f"{arm}_failed": getattr(told, f"{arm}_failed") + failed}
-        self._told[stage] = msgspec.structs.replace(told, **more)
+    def tell(self, unit: Unit, at: float) -> None:
+        """Of outcomes that wait in a unit, which are of the time `at`, for the comparison of stages."""
+        arm = unit.arm if unit.f else "control"
+        if arm == "control":
+            self.labels += ["1"] * unit.failures + ["0"] * (unit.outcomes - unit.failures)
+        told = self._told.get(unit.stage) or StageCounts(unit.stage, began=at)
+        if washout.settles(told, at, self._longest, without=not unit.f):
+            self._told[unit.stage] = msgspec.structs.replace(told, settling=told.settling + unit.outcomes)
+            return
+        sums = {
+            arm: getattr(told, arm) + unit.outcomes,
+            f"{arm}_failed": getattr(told, f"{arm}_failed") + unit.failures,
+        }
+        self._told[unit.stage] = msgspec.structs.replace(told, since=told.since or at, last=max(told.last, at), **sums)
 
-    def tell_without(self, stage: int, outcomes: int, failed: int) -> None:
-        """Of a unit of a washout; the first ones come while the fix may still act on them."""
-        told = self._told.get(stage) or StageCounts(stage)
-        if told.settling < washout.SETTLE_TASKS:
-            self._told[stage] = msgspec.structs.replace(told, settling=told.settling + outcomes)
-        else:
-            self.tell(stage, "control", outcomes, failed)
+    def took(self, ms: float | None) -> None:
+        """How long a task of the fixed arm took, in milliseconds."""
+        self._longest = min(washout.MOST_SETTLE_S, max(self._longest, (ms or 0.0) / 1e3))
 
     def total(self) -> Counts:
         values: dict[str, Any] = {name: getattr(self._counts, name) + more for name, more in self.plain.items()}
         values["fixed"] = _plus(self._counts.fixed, self.arms["fixed"])
         values["control"] = _plus(self._counts.control, self.arms["control"])
         values["told"] = tuple(self._told[stage] for stage in sorted(self._told))
+        values["longest"] = self._longest
         values["labels"] = (self._counts.labels + "".join(self.labels))[-LABELS_KEPT:]
         return msgspec.structs.replace(self._counts, **values)
 
@@ -230,6 +238,8 @@ class _Feeding:
         elif outcome.final:
             if unit.f:  # in a washout there are no arms to compare
                 self._tally.add(unit.arm, **_used(outcome))
+                if unit.arm == "fixed":
+                    self._tally.took(outcome.duration_ms)
                 self._guards.note(name, unit.arm, unit.f, guards.measured(outcome, self._own, self._category))
             once = outcome.session is None and not units.is_process(self._fix.knob)
             self._end(unit, failed=outcome.failed, calls=max(1, outcome.attempt or 1), once=once)
@@ -253,33 +263,32 @@ class _Feeding:
     def _tell(self, unit: Unit, calls: int) -> Unit:
         """Tell the test of the outcomes of a unit that wait; it bets once on it, when it is complete."""
         first = not unit.fed
-        if not unit.f:
-            self._tally.tell_without(unit.stage, unit.outcomes, unit.failures)
-            return msgspec.structs.replace(unit, fed=True, outcomes=0, failures=0)
-        self._tally.tell(unit.stage, unit.arm, unit.outcomes, unit.failures)
+        if unit.outcomes:
+            self._tally.tell(unit, unit.started if first else self._now)
+        if unit.f:
+            self._bet(unit, calls, first=first)
+        return msgspec.structs.replace(unit, fed=True, outcomes=0, failures=0)
+
+    def _bet(self, unit: Unit, calls: int, *, first: bool) -> None:
         self._tally.add(
             unit.arm, units=int(first and unit.outcomes > 0), outcomes=unit.outcomes, failed=unit.failures, calls=calls
         )
         if first and unit.outcomes and unit.arm == "fixed" and unit.stage == self._trial.stage:
             self._tally.count("stage_units")
         for nth in range(unit.outcomes):
-            failed = nth < unit.failures
-            if unit.arm == "control":
-                self._tally.labels.append("1" if failed else "0")
             final = unit.once and nth == unit.outcomes - 1
-            self._test.add(unit.arm, unit.unit, failed, fraction=unit.f, final=final)
+            self._test.add(unit.arm, unit.unit, nth < unit.failures, fraction=unit.f, final=final)
         if unit.outcomes:
-            self._guards.extra = self._reserve()
+            self._guards.budget = self._budget()
             self._guards.tell(unit.unit, complete=unit.once)
-        return msgspec.structs.replace(unit, fed=True, outcomes=0, failures=0)
 
-    def _reserve(self) -> float:
-        """Extra calls per task that the retry reserve pays for by now."""
+    def _budget(self) -> float:
+        """Extra calls per task that the retry budget pays for by now; 0: it does not pay for this knob."""
         if not self._clients:
             return 0.0
         counts = self._tally.total()
         seconds = self._now - (self._live or self._trial.started)
-        return guards.reserve(counts.fixed.outcomes + counts.control.outcomes, seconds, self._clients)
+        return guards.budget(counts.fixed.outcomes + counts.control.outcomes, seconds, self._clients)
 
     def _advance(self) -> None:
         """Tell the test of units in the order in which they began, up to the first that is still open.

@@ -489,7 +489,7 @@ def test_on_a_terminal_a_command_can_colour_but_not_drive_it(work):
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 @pytest.mark.parametrize("options", [(), ANY], ids=["isolated", "any"])
 def test_an_interrupt_ends_the_command_and_leaves_nothing(isolated, work, options, number, status):
-    seconds = f"98{number}.{len(options)}"
+    seconds = f"98{number}.{len(options)}{os.getpid()}"
     process = subprocess.Popen(
         [sys.executable, "-m", "rsi", "sandbox", "run", *options, "--", "sh", "-c", f"trap '' TERM INT; sleep {seconds}"],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
@@ -499,11 +499,11 @@ def test_an_interrupt_ends_the_command_and_leaves_nothing(isolated, work, option
     try:
         wait_for(lambda: running(seconds))
         process.send_signal(number)
-        process.communicate(timeout=20)
+        _, said = process.communicate(timeout=20)
     finally:
         process.kill()
         process.communicate()
-    assert process.returncode == status
+    assert process.returncode == status, said
     wait_for(lambda: not running(seconds), 10)
 
 

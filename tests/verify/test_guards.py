@@ -109,6 +109,39 @@ def test_retries_within_the_budgets_reserve_are_no_side_effect(loop):
     assert found.tripped() == []
 
 
+@pytest.mark.parametrize(("per_task", "tripped"), [(1.31, False), (2.0, True)])
+def test_both_arms_of_a_client_fill_one_budget(loop, per_task, tripped):
+    """At half of the tasks the fixed arm may make two extra calls in five: more the client never lets it make."""
+
+    def fields(fixed):
+        return {"attempt": 1 + (loop.random.random() < per_task - 1.0) if fixed else 1}
+
+    act(loop, 1200, fields, step=100, seconds=0.5)
+    with loop.store.read() as conn:
+        found = watch.load_guards(conn, fixes.get(conn, 1))
+    assert any(WORD["calls"] in said for said in found.tripped()) is tripped
+
+
+@pytest.mark.parametrize(("fraction", "tripped"), [(0.1, False), (0.5, False), (0.9, True)])
+def test_what_the_budget_leaves_to_the_fixed_arm_depends_on_its_share(fraction, tripped):
+    rng = random.Random(3)
+    found = Guards(guards.allowance("retry", {}))
+    found.budget = guards.budget(100_000, 100.0, 1)
+    for n in range(3000):
+        fixed = rng.random() < fraction
+        found.note(f"u{n}", "fixed" if fixed else "control", fraction, {"calls": 1.0 + (fixed and rng.random() < 0.38)})
+        found.tell(f"u{n}", complete=True)
+    assert bool(found.tripped()) is tripped
+    others = Guards(guards.allowance("timeout_s", {}))  # a knob that the budget does not pay for
+    for n in range(3000):
+        fixed = rng.random() < fraction
+        others.note(
+            f"u{n}", "fixed" if fixed else "control", fraction, {"calls": 1.0 + (fixed and rng.random() < 0.38)}
+        )
+        others.tell(f"u{n}", complete=True)
+    assert others.tripped()
+
+
 def test_the_rules_own_allowance_widens_what_the_knob_may_cost():
     assert guards.allowance("retry", {}).calls == 0.2
     assert guards.allowance("retry", {"extra_calls": 0.5}) == Allowance(calls=0.5, tokens=0.5, cost=0.5)

@@ -66,7 +66,7 @@ def test_an_incident_that_began_with_the_canary_is_verified_after_a_washout(loop
 
 def test_failures_that_only_move_are_never_verified_and_the_verdict_says_so(loop, time):
     """Capacity is short: the control arm pays for the fixed one, and without the fix .23 fail, as all together do."""
-    fix = loop.until(decided, world(loop, 0.03, 0.43, 0.23), step=60, most=16, clock_=time)
+    fix = loop.until(decided, world(loop, 0.03, 0.43, 0.23), step=60, most=30, clock_=time)
     assert (fix.state, fix.verdict.outcome) == ("canary", "undecided")
     assert "control arm fails" in fix.verdict.why
     assert "while nobody had the fix" in fix.verdict.why
@@ -94,12 +94,16 @@ def test_a_washout_moves_neither_arms_nor_bets_and_its_first_tasks_are_not_count
     before = loop.trial().counts
     with loop.store.read() as conn:
         state = trials.state(conn, 1)
-    loop.act(washout.SETTLE_TASKS + 10, outcome, duration_ms=100)
-    loop.pipeline.cycle()
+    for seconds, tasks in ((0.0, 10), (washout.LEAST_SETTLE_S - 0.1, 4), (0.1, 10), (1.0, 5)):
+        time.forward(seconds)
+        loop.act(tasks, outcome, duration_ms=100)
+        loop.pipeline.cycle()
     after = loop.trial().counts
-    assert (after.fixed, after.control, after.labels) == (before.fixed, before.control, before.labels)
+    assert (after.fixed, after.control) == (before.fixed, before.control)
+    assert after.labels.startswith(before.labels)
+    assert len(after.labels) == len(before.labels) + 29  # failures in phases show beside the canary's
     told = after.told[-1]
-    assert (told.settling, told.fixed, told.control) == (washout.SETTLE_TASKS, 0, 10)
+    assert (told.settling, told.fixed, told.control) == (20, 0, 9)  # not in the first seconds, and not the first 20
     with loop.store.read() as conn:
         assert trials.state(conn, 1) == state
 
@@ -149,11 +153,21 @@ def decide_arm(experiment, unit):
 NOTHING = Before()
 
 
-def counts(*told, before=NOTHING, washed=None):
-    """Canary and washout in turn: (fixed, failed, control, failed) of each."""
+def counts(*told, before=NOTHING, washed=None, seconds=washout.SPAN_S):
+    """Canary and washout in turn: (fixed, failed, control, failed) of each, counted for `seconds`."""
     stages = tuple(Stage(n, "canary", "", 0.0 if n % 2 == 0 else 0.5, 0.0) for n in range(1, (washed or len(told)) + 1))
     parts = tuple(
-        StageCounts(n, fixed=a, fixed_failed=b, control=c, control_failed=d) for n, (a, b, c, d) in enumerate(told, 1)
+        StageCounts(
+            n,
+            fixed=a,
+            fixed_failed=b,
+            control=c,
+            control_failed=d,
+            began=n * 1e3,
+            since=n * 1e3,
+            last=n * 1e3 + seconds,
+        )
+        for n, (a, b, c, d) in enumerate(told, 1)
     )
     return Counts(stages=stages, told=parts, before=before)
 
@@ -161,11 +175,17 @@ def counts(*told, before=NOTHING, washed=None):
 HALF = (80, 2, 80, 24)
 
 
+LONG = washout.SPAN_S
+
+
 def test_the_rate_before_speaks_only_where_it_was_counted_over_enough():
-    assert washout.by_before(counts(HALF, before=Before(200, 60)))
-    assert not washout.by_before(counts(HALF, before=Before(washout.MIN_BEFORE - 1, 12)))
-    assert not washout.by_before(counts(HALF, before=Before(200, 24)))  # all together fail as before
-    assert not washout.by_before(counts(HALF, (0, 0, 160, 48), before=Before(200, 60)))  # a washout knows better
+    assert washout.by_before(counts(HALF, before=Before(200, 60, seconds=LONG)))
+    assert not washout.by_before(counts(HALF, before=Before(200, 60, seconds=LONG - 0.1)))
+    assert not washout.by_before(counts(HALF, before=Before(200, 60)))  # nobody can tell for how long
+    assert not washout.by_before(counts(HALF, before=Before(washout.MIN_BEFORE - 1, 12, seconds=LONG)))
+    assert not washout.by_before(counts(HALF, before=Before(200, 24, seconds=LONG)))  # all together fail as before
+    told = counts(HALF, (0, 0, 160, 48), before=Before(200, 60, seconds=LONG))
+    assert not washout.by_before(told)  # a washout knows better
 
 
 @pytest.mark.parametrize(
@@ -183,15 +203,15 @@ def test_a_washout_is_compared_with_what_lies_on_both_sides(first, without, seco
     assert washout.by_washout(counts(first, without, second)) is clear
 
 
-def test_each_washout_is_half_as_long_again_as_the_last_and_there_are_only_so_many():
+def test_each_washout_is_a_quarter_longer_than_the_last_and_there_are_only_so_many():
     assert washout.fraction(counts(HALF), 0.5) == 0.0
     assert washout.fraction(counts(HALF, (0, 0, 159, 24)), 0.5) is None
     assert washout.fraction(counts(HALF, (0, 0, 160, 24)), 0.5) == 0.5
     done = [HALF, (0, 0, 160, 24), HALF]
     assert washout.fraction(counts(*done[:2], (79, 2, 80, 24)), 0.5) is None
     assert washout.fraction(counts(*done), 0.5) == 0.0
-    assert washout.fraction(counts(*done, (0, 0, 239, 48)), 0.5) is None
-    assert washout.fraction(counts(*done, (0, 0, 240, 48)), 0.5) == 0.5
+    assert washout.fraction(counts(*done, (0, 0, 199, 48)), 0.5) is None
+    assert washout.fraction(counts(*done, (0, 0, 200, 48)), 0.5) == 0.5
     assert washout.fraction(counts(*done[:2] * washout.MOST, HALF), 0.5) is None
 
 
@@ -201,7 +221,69 @@ def test_a_canary_that_has_just_gone_on_does_not_stop_again():
     assert "compared with as many" in washout.says(told)
 
 
+PHASES = ("0" * 28 + "1" * 12) * 10
+
+
 def test_bursts_make_the_comparison_more_careful():
-    fell = counts(HALF, (0, 0, 160, 42), (80, 2, 80, 22))
+    fell = counts(HALF, (0, 0, 160, 42), (80, 2, 80, 22), seconds=washout.PHASES_SPAN_S)
     assert washout.by_washout(fell)
-    assert not washout.by_washout(msgspec.structs.replace(fell, labels=("0" * 28 + "1" * 12) * 10))
+    assert not washout.by_washout(msgspec.structs.replace(fell, labels=PHASES))
+
+
+@pytest.mark.parametrize(("labels", "span"), [("", washout.SPAN_S), (PHASES, washout.PHASES_SPAN_S)])
+def test_what_was_counted_for_a_moment_only_decides_nothing(labels, span):
+    """A provider that counts calls by the second or the minute still has what was asked of it before."""
+    for seconds, asked in ((span - 0.1, False), (span, True)):
+        before = Before(2000, 600, seconds=span)
+        one, two, three = (
+            msgspec.structs.replace(counts(*told, before=before, seconds=seconds), labels=labels)
+            for told in ([LARGE], [LARGE, NOBODY], [LARGE, NOBODY, LARGE])
+        )
+        assert washout.by_before(one) is asked
+        assert (washout.fraction(one, 0.5) == 0.0) is asked
+        assert (washout.fraction(two, 0.5) == 0.5) is asked
+        assert washout.by_washout(three) is asked
+
+
+@pytest.mark.parametrize("short", [0, 1, 2])
+def test_each_part_of_what_is_compared_saw_the_phases(short):
+    """That they are phases is often known only after the washout: what was short before is not compared any more."""
+    told = counts(LARGE, NOBODY, LARGE, seconds=washout.PHASES_SPAN_S)
+    assert washout.by_washout(msgspec.structs.replace(told, labels=PHASES))
+    parts = list(told.told)
+    parts[short] = msgspec.structs.replace(parts[short], since=parts[short].since + 1.0)
+    assert not washout.by_washout(msgspec.structs.replace(told, told=tuple(parts), labels=PHASES))
+    assert washout.by_washout(msgspec.structs.replace(told, told=tuple(parts)))
+
+
+LARGE, NOBODY = (800, 20, 800, 240), (0, 0, 1600, 480)
+
+
+@pytest.mark.parametrize("longest_ms", [100.0, 20_000.0, 1e12])
+def test_a_stage_settles_for_as_long_as_the_longest_task_with_the_fix_took(loop, time, longest_ms):
+    """What was asked in one stage may be asked again in the next."""
+    settle = min(washout.MOST_SETTLE_S, max(washout.LEAST_SETTLE_S, longest_ms / 1e3))
+    outcome = world(loop, 0.03, 0.3, 0.3)
+    loop.act(40, outcome, duration_ms=longest_ms)
+    loop.pipeline.cycle()
+    assert loop.trial().counts.longest == min(washout.MOST_SETTLE_S, longest_ms / 1e3)
+    for seconds, more in ((settle - 0.1, 0), (0.1, 7)):
+        time.forward(seconds)
+        loop.act(7, outcome, duration_ms=100.0)
+        loop.pipeline.cycle()
+        (told,) = loop.trial().counts.told
+        assert told.tasks == more
+
+
+def test_the_rate_before_knows_for_how_long_it_was_counted(tmp_path, time):
+    made = Loop(tmp_path)
+    made.client()
+    made.fail(n=2, ok=40)
+    made.pipeline.cycle()
+    time.forward(30.0)
+    made.fail(n=2, ok=40)
+    made.pipeline.cycle()
+    before = made.trial().counts.before
+    made.close()
+    assert (before.tasks, before.failed) == (84, 4)
+    assert before.seconds == pytest.approx(30.0, abs=0.5)

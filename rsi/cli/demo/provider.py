@@ -17,8 +17,8 @@ from rsi import clock
 
 #: Seconds between bursts and their length (means of exponentials): an eighth of the time is rate-limited,
 #: and a fifth of the calls, because who is refused at once comes back sooner.
-CALM_S: Final = 0.5
-BURST_S: Final = 0.075
+CALM_S: Final = 0.25
+BURST_S: Final = 0.0375
 RETRY_AFTER_S: Final = 1
 SHARE_503: Final = 0.12
 SHARE_SLOW: Final = 0.05

@@ -17,9 +17,11 @@ from rsi.errors import ConflictError
 
 POLL_S: Final = 0.5
 #: The demo is over after this long, whatever it has seen, unless its caller says otherwise.
-LONGEST_S: Final = 52.0
+LONGEST_S: Final = 57.0
 #: So many units must have ended after the fix was live in the agents before the story may end.
 MIN_UNITS: Final = 250
+#: So long nothing is fixed in the helpful mode: whether all tasks together fail less shows beside what was before.
+LOOK_S: Final = 9.0
 DECIDED: Final = frozenset({"verified", "worse", "no_difference"})
 AGENT: Final = "demo-agent"
 
@@ -35,23 +37,38 @@ class Story:
         self._began = clock.monotonic()
         self._told: set[str] = set()
         self._live_at = 0
+        self._seen_at = 0.0
 
     def tell(self) -> str:
         """Run until the verdict (or until time or units are up) and return its word."""
         remote = self._stage.start_daemon()
         self._say(f"the daemon is up at {remote.url}, with its default configuration")
+        if not self._mode.rules:
+            remote.call("POST", "/v1/pause", {})
+            self._once("pause", f"for {LOOK_S:.0f} s nothing is fixed (`rsi pause`), to see how it is without")
         self._stage.start_agents(remote.url)
         self._say("32 agents ask a provider that fails 3 first tries in 10; one more agent has a bad key")
         followed: dict[str, Any] = {}
         while clock.monotonic() - self._began < self._longest:
             clock.sleep(POLL_S)
             self._tell_issues(remote)
+            self._go_on(remote)
             followed = self._follow(remote)
             if followed and self._over(remote, followed):
                 break
         verdict = (followed.get("verdict") or {}).get("outcome", "no_data")
         self._end(remote, followed, str(verdict))
         return str(verdict)
+
+    def _go_on(self, remote: Remote) -> None:
+        """Let fixes start once the agents were seen for long enough."""
+        if "pause" not in self._told or "resume" in self._told:
+            return
+        if not self._seen_at and self._tasks(remote):
+            self._seen_at = clock.monotonic()
+        if self._seen_at and clock.monotonic() - self._seen_at >= LOOK_S:
+            remote.call("POST", "/v1/resume", {})
+            self._once("resume", f"{self._tasks(remote)} tasks so far; fixes may start (`rsi resume`)")
 
     def _follow(self, remote: Remote) -> dict[str, Any]:
         fixes = remote.call("GET", "/v1/fixes")["fixes"]
