@@ -27,7 +27,16 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from rsi.stats import MIN_CONTROL_UNITS, ConcurrentTrial, design_effect, not_significantly_above
+from rsi.stats import (
+    MIN_CONTROL_UNITS,
+    SAMPLED_KEPT,
+    ConcurrentTrial,
+    design_effect,
+    in_phases,
+    is_due,
+    not_significantly_above,
+    sampled,
+)
 from rsi.stats.intervals import wilson
 from rsi.store.arms import ArmCounts
 from rsi.store.trials import LABELS_KEPT, Before, Counts, Stage, StageCounts
@@ -101,6 +110,15 @@ WORLDS: dict[str, World] = {
     "a minute, moves: 4/5, known for long": World(
         capacity=lambda _: 216, warm_s=0, useful=False, window_s=60.0, earlier=60
     ),
+    "busy minute, moves: 4/5": World(
+        capacity=lambda _: 2160, warm_s=0, useful=False, busy=BUSY, window_s=60.0, lasts=0.5
+    ),
+    "busy minute, moves: 11/12": World(
+        capacity=lambda _: 2520, warm_s=0, useful=False, busy=BUSY, window_s=60.0, lasts=0.5
+    ),
+    "busy minute, moves: 4/5, known for long": World(
+        capacity=lambda _: 2160, warm_s=0, useful=False, busy=BUSY, window_s=60.0, earlier=600, lasts=0.5
+    ),
     "tight in 50 s of 100 s": World(capacity=lambda t: 30 if t > 0 and t % 100 < 50 else 60, useful=None),
 }
 
@@ -137,6 +155,9 @@ class Experiment:
         self._seen: collections.Counter[str] = collections.Counter()
         self._stages: list[Stage] = []
         self._labels: list[str] = []
+        self._sampled: list[str] = []
+        self._sampled_at = 0.0
+        self._phases = False
         self._stage(self.share)
 
     @property
@@ -155,11 +176,14 @@ class Experiment:
             more: dict[str, float] = {"settling": told.settling + 1}
         else:
             failures = f"{arm}_failed"
-            more = {arm: getattr(told, arm) + 1, failures: getattr(told, failures) + failed, "last": began}
-            more["since"] = told.since or began
+            more = {arm: getattr(told, arm) + 1, failures: getattr(told, failures) + failed}
+            told = washout.counted(told, began)
         self._told[stage.stage] = replace(told, **more)
         if not fixed:
             self._labels.append(str(int(failed)))
+            if is_due(began, self._sampled_at):
+                self._sampled.append(str(int(failed)))
+                self._sampled_at = began
         if stage.fraction:
             self._seen[arm] += 1
             self._seen[f"{arm}_failed"] += failed
@@ -167,6 +191,8 @@ class Experiment:
 
     def look(self) -> str | None:
         """A verdict that ends the experiment, or None; goes on to the next stage where that is due."""
+        for series, kept in ((self._labels, LABELS_KEPT), (self._sampled, SAMPLED_KEPT)):
+            self._phases = self._phases or in_phases("".join(series[-kept:]))
         if self.test.verdict in ("worse", "no_difference"):
             return self.test.verdict
         control, failed = self._seen["control"], self._seen["control_failed"]
@@ -181,6 +207,7 @@ class Experiment:
             before=self.before,
             told=tuple(told for _, told in sorted(self._told.items())),
             labels="".join(self._labels[-LABELS_KEPT:]),
+            phases=self._phases,
             control=ArmCounts(units=control, outcomes=control, failed=failed),
         )
         if washout.by_before(counts) or washout.by_washout(counts):
@@ -267,9 +294,11 @@ class Run:
         seconds = self._past[-1][0] - self._past[0][0]
         whole = [failed for _, failed in self._past]
         recent = whole[-28:]
+        newest = "".join(str(int(failed)) for failed in whole[-LABELS_KEPT:])
+        phases = in_phases(newest) or in_phases(sampled(self._past))
         if not not_significantly_above(sum(recent), len(recent), sum(whole), len(whole)):
-            return Before(len(recent), sum(recent))
-        return Before(len(whole), sum(whole), seconds=seconds)
+            return Before(len(recent), sum(recent), phases=phases)
+        return Before(len(whole), sum(whole), seconds=seconds, phases=phases)
 
 
 def line(name: str, world: World, ends: list[End], first: list[End]) -> tuple[str, bool]:

@@ -14,6 +14,7 @@ from scipy import stats as scipy_stats
 from rsi.errors import InvalidInputError
 from rsi.stats import (
     MIN_CONTROL_UNITS,
+    SAMPLED_KEPT,
     TERMINAL,
     BeforeAfterTrial,
     ConcurrentTrial,
@@ -23,7 +24,9 @@ from rsi.stats import (
     beta_quantile,
     design_effect,
     dispersion,
+    in_phases,
     not_significantly_above,
+    sampled,
     trend,
     units_needed,
     wilson,
@@ -587,3 +590,24 @@ def test_the_module_needs_the_standard_library_only():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "['rsi'] ['rsi.errors']"
+
+
+def test_phases_are_many_failures_together_and_not_just_many():
+    rng = random.Random(4)
+    assert in_phases(("0" * 45 + "1" * 15) * 5)
+    assert not in_phases("0" * 30 + "1" * 29)  # too few to tell
+    assert not in_phases("0" * 400)
+    assert not any(in_phases("".join("01"[rng.random() < p] for _ in range(n))) for n in (60, 400) for p in (0.02, 0.3))
+
+
+def test_a_sample_takes_one_task_of_its_time_whatever_the_traffic():
+    def minutes(per_second):
+        return [(n / per_second, n / per_second % 60 >= 45) for n in range(180 * per_second)]
+
+    assert sampled(minutes(1)) == "".join("1" if failed else "0" for _, failed in minutes(1))
+    for per_second in (5, 50):
+        newest = "".join("1" if failed else "0" for _, failed in minutes(per_second)[-400:-100])
+        assert in_phases(sampled(minutes(per_second)))
+        assert 400 < len(sampled(minutes(per_second))) <= SAMPLED_KEPT
+    assert not in_phases(newest)  # six seconds of it
+    assert sampled([(9.0, True), (1.0, False), (1.1, True), (1.4, True)]) == "101"  # the clock was set back

@@ -11,11 +11,12 @@ from typing import Final, TypeAlias
 import msgspec
 from sqlalchemy import Connection
 
-from rsi.stats import not_significantly_above
+from rsi.model import PROCESS_KNOBS
+from rsi.stats import in_phases, not_significantly_above, sampled
 from rsi.store import health, impact, issue_rows, rollups, traffic
 from rsi.store.fixes import FixRow
 from rsi.store.issue_rows import IssueRow
-from rsi.store.trials import Before
+from rsi.store.trials import LABELS_KEPT, Before
 
 HOUR_S: Final = 3_600.0
 LIVE_HOURS: Final = 24
@@ -66,8 +67,14 @@ def before(conn: Connection, fix: FixRow, now: float) -> Before:
     recent = row.recent_failures + row.recent_successes if row else 0.0
     lost = row.recent_failures if row else 0.0
     if tasks and recent >= RECENT_TASKS and not not_significantly_above(lost, recent, failed, tasks):
-        return Before(round(recent), round(lost), 0)
-    return Before(tasks, failed, hours, traffic.seconds(conn, fix.source, fix.task, since))
+        tasks, failed, hours = round(recent), round(lost), 0
+    if fix.knob in PROCESS_KNOBS:  # no washout will ever tell more than this
+        return Before(tasks, failed, hours, HOUR_S)
+    came = traffic.arrivals(conn, fix.source, fix.task, since)
+    seconds = came[-1][0] - came[0][0] if came and hours else 0.0
+    newest = "".join("1" if went_wrong else "0" for _, went_wrong in came[-LABELS_KEPT:])
+    phases = in_phases(newest) or in_phases(sampled(came))
+    return Before(tasks, failed, hours, max(0.0, seconds), phases)
 
 
 def put_to_rest(row: IssueRow) -> bool:

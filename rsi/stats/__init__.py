@@ -10,6 +10,7 @@ from rsi.stats.concurrent import ConcurrentTrial, Wealth
 from rsi.stats.intervals import beta_cdf, beta_interval, beta_quantile, wilson
 from rsi.stats.labelbet import VERIFY_AT, WORSE_AT
 from rsi.stats.meanbet import MeanBet
+from rsi.stats.phases import SAMPLED_KEPT, in_phases, is_due, sampled
 from rsi.stats.plan import NEVER, units_needed
 from rsi.stats.share import BeforeAfterTrial
 from rsi.stats.terms import TERMINAL, StatsInputError, Verdict
@@ -17,6 +18,7 @@ from rsi.stats.terms import TERMINAL, StatsInputError, Verdict
 __all__ = [
     "MIN_CONTROL_UNITS",
     "NEVER",
+    "SAMPLED_KEPT",
     "TERMINAL",
     "VERIFY_AT",
     "WORSE_AT",
@@ -31,7 +33,10 @@ __all__ = [
     "beta_quantile",
     "design_effect",
     "dispersion",
+    "in_phases",
+    "is_due",
     "not_significantly_above",
+    "sampled",
     "trend",
     "units_needed",
     "wilson",

@@ -49,8 +49,8 @@ class StageCounts(msgspec.Struct, frozen=True):
     control_failed: int = 0
     settling: int = 0
     began: float = 0.0  # its first unit
-    since: float = 0.0  # the first one that is counted
     last: float = 0.0  # the last one that is counted
+    seconds: float = 0.0  # for how long it was counted; of a longer silence `rsi.verify.washout.MOST_GAP_S`
 
     @property
     def tasks(self) -> int:
@@ -62,22 +62,19 @@ class StageCounts(msgspec.Struct, frozen=True):
         """Of both arms."""
         return self.fixed_failed + self.control_failed
 
-    @property
-    def seconds(self) -> float:
-        """How long it was counted."""
-        return self.last - self.since
-
 
 class Before(msgspec.Struct, frozen=True):
     """The scope before the canary: final tasks, failed ones, the hours they were counted over, and for how long.
 
     `seconds` lie between the first and the last that came, of those that are known one by one; 0: nobody can tell.
+    `phases`: their failures came in phases (`rsi.stats.in_phases`).
     """
 
     tasks: int = 0
     failed: int = 0
     hours: int = 0
     seconds: float = 0.0
+    phases: bool = False
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -91,6 +88,9 @@ class Counts(msgspec.Struct, frozen=True):
     told: tuple[StageCounts, ...] = ()  # stage by stage, of the present test
     longest: float = 0.0  # seconds that a task of the fixed arm took, at most `rsi.verify.washout.MOST_SETTLE_S`
     labels: str = ""  # failures of outcomes without the fix, in order, also those of washouts: 0 and 1
+    sampled: str = ""  # a sample of them (`rsi.stats.phases`)
+    sampled_at: float = 0.0  # the last of them, epoch seconds
+    phases: bool = False  # at some look they came in phases
     entered: int = 0  # units that began, over all stages
     stage_units: int = 0  # settled units of the fixed arm in the present stage
     mismatched: int = 0  # arm, fraction or stage differ from what salt and unit say
@@ -209,7 +209,16 @@ def begin(
     if anew:
         spent = _cost(counts)
         counts = msgspec.structs.replace(
-            counts, window=number, fixed=ArmCounts(), control=ArmCounts(), told=(), labels="", longest=0.0, spent=spent
+            counts,
+            window=number,
+            fixed=ArmCounts(),
+            control=ArmCounts(),
+            told=(),
+            labels="",
+            sampled="",
+            phases=False,
+            longest=0.0,
+            spent=spent,
         )
     live_at = known.live_at if known and not anew else None
     trial = Trial(

@@ -102,16 +102,25 @@ def by_rules(outcome: Outcome) -> str:
     return classify(outcome.error or "", outcome.error_type, outcome.error_status, outcome.provider).name
 
 
-def measured(outcome: Outcome, own: Collection[str], category: Categorize = by_rules) -> dict[str, float]:
-    """What a final outcome says of each measure; `own` are the categories that the fix is about."""
+def measured(
+    outcome: Outcome, own: Collection[str], category: Categorize = by_rules, *, per_call: bool = False
+) -> dict[str, float]:
+    """What a final outcome says of each measure.
+
+    Args:
+        outcome: a final one.
+        own: the categories that the fix is about.
+        category: what a failed outcome is.
+        per_call: tokens and cost of one call, for fixes whose extra calls are weighed as calls.
+    """
     found: dict[str, float] = {"calls": float(max(1, outcome.attempt or 1))}
     if not outcome.failed and found["calls"] == 1.0 and outcome.duration_ms is not None:
         found["latency"] = outcome.duration_ms
     counted = [n for n in (outcome.tokens_in, outcome.tokens_out) if n is not None]
-    if counted:
-        found["tokens"] = sum(counted)
-    if outcome.cost_usd is not None:
-        found["cost"] = outcome.cost_usd
+    spent = {"tokens": sum(counted) if counted else None, "cost": outcome.cost_usd}
+    for name, value in spent.items():
+        if value or (value is not None and not outcome.failed):  # what was refused before it cost anything has no price
+            found[name] = value / (found["calls"] if per_call else 1.0)
     found["other"] = float(outcome.failed and category(outcome) not in own)
     return found
 
@@ -207,9 +216,7 @@ class Guards:
     def _allowed(self, name: str, fraction: float) -> float:
         """The arms of a client fill one budget, and the fixed arm may empty it: with half of the tasks, two fifths."""
         declared: float = getattr(self.allowed, name)
-        if name not in PAID or not self.budget:
-            return declared
-        return declared + self.budget / fraction - BUDGET
+        return declared + self.budget / fraction - BUDGET if name == "calls" and self.budget else declared
 
     def units(self, measure: str) -> tuple[int, int]:
         """Units that have bet on a measure: (fixed, control)."""
@@ -264,6 +271,8 @@ class Guards:
         Raises:
             StatsInputError: not such a description, or of another version.
         """
+        if state.get("version") == 1:  # what the budget pays is told anew before each bet
+            state = {**state, "version": STATE_VERSION, "budget": 0.0, "fraction": 0.5}
         if state.get("version") != STATE_VERSION:
             raise StatsInputError(f"guards: expected version {STATE_VERSION}, got {state.get('version')!r}")
         try:
@@ -277,7 +286,3 @@ class Guards:
         except (KeyError, TypeError, ValueError) as error:
             raise StatsInputError(f"guards: cannot be read ({error!r}); start new ones") from error
         return found
-
-
-PAID: Final = frozenset({"calls", "tokens", "cost"})
-"""Measures that an extra call adds to."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from msgspec.structs import replace
+
 from rsi.stats import MIN_CONTROL_UNITS, design_effect, not_significantly_above
 from rsi.store.trials import Before, Counts, StageCounts
 
@@ -23,10 +25,12 @@ MOST_SETTLE_S: Final = 60.0
 task of the fixed arm took, within these bounds. At a hundred tasks a second 20 of them are no time at all."""
 SPAN_S: Final = 8.0
 """What is compared was counted for so long: what a provider counts over some seconds was seen whole."""
-PHASES: Final = 4.0
-"""With a design effect from here on failures come in phases …"""
 PHASES_SPAN_S: Final = 120.0
-"""… and it is two of a provider's minutes."""
+"""Where failures come in phases (`rsi.stats.in_phases`) it is two of a provider's minutes."""
+CROWD_PER_S: Final = 5.0
+"""Of those that fail in phases so many tasks a second are weighed, and the others beside them add nothing."""
+MOST_GAP_S: Final = 30.0
+"""A silence counts as so long: what was seen meanwhile is nothing, and clocks are set."""
 ALPHA: Final = 0.01
 """One-sided, that all tasks together fail less with the fix than in the washout."""
 ALPHA_BEFORE: Final = 0.02
@@ -58,7 +62,14 @@ def settles(told: StageCounts, at: float, longest: float, *, without: bool) -> b
         without: it is a washout.
     """
     few = without and told.settling < SETTLE_TASKS
-    return few or at - told.began < min(MOST_SETTLE_S, max(LEAST_SETTLE_S, longest))
+    return few or at - min(told.began, at) < min(MOST_SETTLE_S, max(LEAST_SETTLE_S, longest))
+
+
+def counted(told: StageCounts, at: float) -> StageCounts:
+    """The same stage, after a task of the time `at` is counted."""
+    first = not told.tasks
+    gap = 0.0 if first else min(MOST_GAP_S, max(0.0, at - told.last))
+    return replace(told, last=at if first else max(told.last, at), seconds=told.seconds + gap)
 
 
 def by_before(counts: Counts) -> bool:
@@ -66,7 +77,7 @@ def by_before(counts: Counts) -> bool:
     stages = _stages(counts)
     if counts.before.tasks < MIN_BEFORE or not stages or any(_off(counts, one) for one in stages):
         return False  # a washout knows better
-    if min(counts.before.seconds, sum(one.seconds for one in stages)) < _span(counts):
+    if counts.before.seconds < _span(counts) or not _lasted(counts, stages[-1]):
         return False
     told = _together(stages)
     return _clear(told, counts.before, counts, ALPHA_BEFORE) and _nearer(told, counts.before)
@@ -105,12 +116,15 @@ def says(counts: Counts) -> str:
     """How far it is, for the text of a verdict."""
     if _washing(counts):
         stages = _stages(counts)
-        so_far = stages[-1].tasks if stages and _off(counts, stages[-1]) else 0
-        return f"nobody has the fix for {_target(counts)} tasks and {_span(counts):g} s, to compare: {so_far} so far"
+        here = stages[-1] if stages and _off(counts, stages[-1]) else StageCounts(0)
+        due_s, so_far = _span(counts), f"{here.tasks} and {here.seconds:.0f} s so far"
+        return f"nobody has the fix for {_target(counts)} tasks and {due_s:g} s, to compare: {so_far}"
     washed = [one for one in _stages(counts) if _off(counts, one)]
     if not washed:
         return "whether all tasks together fail less is asked next, by a while without it"
     last, known = washed[-1], _last(counts)
+    if counts.phases and last.seconds < PHASES_SPAN_S:
+        return "failures come in phases, and the last while without it was shorter than they are: another one follows"
     if known is None or known.without.stage != last.stage:
         return f"{last.failed} of {last.tasks} tasks failed while nobody had it, now compared with as many"
     told = _together([known.first, known.second])
@@ -144,7 +158,7 @@ def _stages(counts: Counts) -> list[StageCounts]:
 
 
 def _span(counts: Counts) -> float:
-    return PHASES_SPAN_S if _effect(counts) >= PHASES else SPAN_S
+    return PHASES_SPAN_S if counts.phases or counts.before.phases else SPAN_S
 
 
 def _lasted(counts: Counts, told: StageCounts) -> bool:
@@ -182,7 +196,8 @@ def _last(counts: Counts) -> Sandwich | None:
 
 def _together(told: list[StageCounts]) -> StageCounts:
     sums = {
-        name: sum(getattr(one, name) for one in told) for name in ("fixed", "fixed_failed", "control", "control_failed")
+        name: sum(getattr(one, name) for one in told)
+        for name in ("fixed", "fixed_failed", "control", "control_failed", "seconds")
     }
     return StageCounts(told[-1].stage, **sums)
 
@@ -194,8 +209,15 @@ def _clear(told: StageCounts, without: Before, counts: Counts, alpha: float) -> 
         told.control_failed, told.control, without.failed, without.tasks, effect, effect
     ):
         return False
-    less = min(effect, MOST_EFFECT)
+    less = min(effect, MOST_EFFECT) * _crowd(told, counts)
     return not not_significantly_above(without.failed, without.tasks, told.failed, told.tasks, less, less, alpha)
+
+
+def _crowd(told: StageCounts, counts: Counts) -> float:
+    """How many tasks stand for one, where failures come in phases: it is time that shows them, not tasks."""
+    if not (counts.phases or counts.before.phases):
+        return 1.0
+    return max(1.0, told.tasks / (CROWD_PER_S * max(told.seconds, SPAN_S)))
 
 
 def _nearer(told: StageCounts, without: Before) -> bool:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from rsi import policy
 from rsi.model import Arm, FixRef, Outcome
-from rsi.stats import ConcurrentTrial, StatsInputError
+from rsi.stats import SAMPLED_KEPT, ConcurrentTrial, StatsInputError, in_phases, is_due
 from rsi.store import clients, trials
 from rsi.store.arms import ArmCounts
 from rsi.store.fixes import FixRow, number
@@ -115,6 +115,8 @@ class _Tally:
         self.plain: dict[str, int] = {}
         self.arms: dict[Arm, dict[str, float]] = {"fixed": {}, "control": {}}
         self.labels: list[str] = []
+        self.sampled: list[str] = []
+        self._sampled_at = counts.sampled_at
         self._told = {one.stage: one for one in counts.told}
         self._longest = counts.longest
 
@@ -130,20 +132,30 @@ class _Tally:
         """Of outcomes that wait in a unit, which are of the time `at`, for the comparison of stages."""
         arm = unit.arm if unit.f else "control"
         if arm == "control":
-            self.labels += ["1"] * unit.failures + ["0"] * (unit.outcomes - unit.failures)
+            self._label(unit, at)
         told = self._told.get(unit.stage) or StageCounts(unit.stage, began=at)
         if washout.settles(told, at, self._longest, without=not unit.f):
-            self._told[unit.stage] = msgspec.structs.replace(told, settling=told.settling + unit.outcomes)
+            settling, began = told.settling + unit.outcomes, min(told.began, at)
+            self._told[unit.stage] = msgspec.structs.replace(told, settling=settling, began=began)
             return
         sums = {
             arm: getattr(told, arm) + unit.outcomes,
             f"{arm}_failed": getattr(told, f"{arm}_failed") + unit.failures,
         }
-        self._told[unit.stage] = msgspec.structs.replace(told, since=told.since or at, last=max(told.last, at), **sums)
+        self._told[unit.stage] = msgspec.structs.replace(washout.counted(told, at), **sums)
 
-    def took(self, ms: float | None) -> None:
-        """How long a task of the fixed arm took, in milliseconds."""
-        self._longest = min(washout.MOST_SETTLE_S, max(self._longest, (ms or 0.0) / 1e3))
+    def _label(self, unit: Unit, at: float) -> None:
+        """The failures of a session are spread over its outcomes: in which order they came nobody kept."""
+        n, k = unit.outcomes, unit.failures
+        labels = ["1" if (nth + 1) * k // n > nth * k // n else "0" for nth in range(n)]
+        self.labels += labels
+        if is_due(at, self._sampled_at):
+            self.sampled.append(labels[-1])
+            self._sampled_at = at
+
+    def took(self, seconds: float) -> None:
+        """How long a task of the fixed arm took."""
+        self._longest = min(washout.MOST_SETTLE_S, max(self._longest, seconds))
 
     def total(self) -> Counts:
         values: dict[str, Any] = {name: getattr(self._counts, name) + more for name, more in self.plain.items()}
@@ -152,6 +164,8 @@ class _Tally:
         values["told"] = tuple(self._told[stage] for stage in sorted(self._told))
         values["longest"] = self._longest
         values["labels"] = (self._counts.labels + "".join(self.labels))[-LABELS_KEPT:]
+        values["sampled"] = (self._counts.sampled + "".join(self.sampled))[-SAMPLED_KEPT:]
+        values["sampled_at"] = self._sampled_at
         return msgspec.structs.replace(self._counts, **values)
 
 
@@ -239,8 +253,10 @@ class _Feeding:
             if unit.f:  # in a washout there are no arms to compare
                 self._tally.add(unit.arm, **_used(outcome))
                 if unit.arm == "fixed":
-                    self._tally.took(outcome.duration_ms)
-                self._guards.note(name, unit.arm, unit.f, guards.measured(outcome, self._own, self._category))
+                    ms = outcome.duration_ms
+                    self._tally.took(self._now - unit.started if ms is None else ms / 1e3)
+                values = guards.measured(outcome, self._own, self._category, per_call=self._fix.knob in guards.BUDGETED)
+                self._guards.note(name, unit.arm, unit.f, values)
             once = outcome.session is None and not units.is_process(self._fix.knob)
             self._end(unit, failed=outcome.failed, calls=max(1, outcome.attempt or 1), once=once)
         elif outcome.status != "started" and unit.settled is None:
@@ -264,7 +280,9 @@ class _Feeding:
         """Tell the test of the outcomes of a unit that wait; it bets once on it, when it is complete."""
         first = not unit.fed
         if unit.outcomes:
-            self._tally.tell(unit, unit.started if first else self._now)
+            over = self._stages.get(unit.stage + 1)
+            at = unit.started if first else self._now
+            self._tally.tell(unit, at if over is None else min(at, over.started))
         if unit.f:
             self._bet(unit, calls, first=first)
         return msgspec.structs.replace(unit, fed=True, outcomes=0, failures=0)
@@ -288,7 +306,8 @@ class _Feeding:
             return 0.0
         counts = self._tally.total()
         seconds = self._now - (self._live or self._trial.started)
-        return guards.budget(counts.fixed.outcomes + counts.control.outcomes, seconds, self._clients)
+        without = sum(one.control for one in counts.told if not self._stages[one.stage].fraction)
+        return guards.budget(counts.fixed.outcomes + counts.control.outcomes + without, seconds, self._clients)
 
     def _advance(self) -> None:
         """Tell the test of units in the order in which they began, up to the first that is still open.
@@ -312,7 +331,10 @@ class _Feeding:
     def _save(self) -> None:
         trials.put_units(self._conn, self._trial.fix, list(self._changed.values()))
         self._advance()
-        trial = msgspec.structs.replace(self._trial, counts=self._tally.total(), live_at=self._live)
+        counts = self._tally.total()
+        if not counts.phases and (in_phases(counts.labels) or in_phases(counts.sampled)):
+            counts = msgspec.structs.replace(counts, phases=True)
+        trial = msgspec.structs.replace(self._trial, counts=counts, live_at=self._live)
         trials.put(self._conn, trial, {**self._test.to_dict(), GUARDS: self._guards.to_dict()})
 
 

@@ -189,6 +189,9 @@ def test_guards_survive_a_restart_and_hold_no_units_text(loop):
     with loop.store.read() as conn:
         assert watch.load_guards(conn, fixes.get(conn, 1)).to_dict() == before.to_dict()
     assert Guards.from_dict(before.to_dict()).to_dict() == before.to_dict()
+    old = {**before.to_dict(), "version": 1, "extra": 0.1}  # what it says of side effects outlives an upgrade
+    del old["budget"], old["fraction"]
+    assert Guards.from_dict(old).to_dict()["bets"] == before.to_dict()["bets"]
     for broken in ({}, {"version": 99}, {**before.to_dict(), "bets": {}}):
         with pytest.raises(StatsInputError, match="guards"):
             Guards.from_dict(broken)
@@ -205,3 +208,32 @@ def test_only_tasks_whose_first_try_worked_say_how_long_it_takes():
     assert of(status="failed", error="429 Too Many Requests", error_status=429)["other"] == 0.0
     assert of(status="failed", error="401 Incorrect API key provided", error_status=401)["other"] == 1.0
     assert of(status="ok", tokens_out=3.0, cost_usd=0.1)["tokens"] == 3.0
+
+
+def test_tokens_and_cost_are_those_of_one_call_where_extra_calls_are_weighed_as_calls():
+    def of(**fields):
+        outcome = Outcome(id="1", ts=0.0, source="a", task="t", kind="task", **fields)
+        return guards.measured(outcome, {"rate_limit"}, per_call=True)
+
+    assert of(status="ok", attempt=3, tokens_in=30.0, tokens_out=60.0, cost_usd=0.6) == {
+        "calls": 3.0, "tokens": 30.0, "cost": pytest.approx(0.2), "other": 0.0,
+    }  # fmt: skip
+    refused = of(status="failed", error="429 Too Many Requests", tokens_in=0.0, tokens_out=0.0, cost_usd=0.0)
+    assert refused == {"calls": 1.0, "other": 0.0}  # it has no price, and would make what works look dear
+    assert of(status="failed", tokens_out=7.0)["tokens"] == 7.0
+    assert of(status="ok", tokens_out=0.0)["tokens"] == 0.0
+
+
+@pytest.mark.parametrize(("ramp", "measure"), [([0.5], "tokens"), ([0.1, 0.5], "tokens"), ([0.1, 0.5], "cost")])
+def test_what_the_budget_pays_for_are_calls_and_not_dearer_ones(ramp, measure):
+    """A retry that doubles what a call takes is seen at any share, however much of the budget is left."""
+    rng = random.Random(8)
+    found = Guards(guards.allowance("retry", {}))
+    for n in range(800):
+        fraction = ramp[min(n // 200, len(ramp) - 1)]
+        found.budget = guards.budget(n + 1, 10.0 * n, 4)
+        fixed = rng.random() < fraction
+        values = {"calls": 1.0, measure: rng.lognormvariate(5, 0.4) * (2.0 if fixed else 1.0)}
+        found.note(f"u{n}", "fixed" if fixed else "control", fraction, values)
+        found.tell(f"u{n}", complete=True)
+    assert any(said.startswith(WORD[measure]) for said in found.significant())

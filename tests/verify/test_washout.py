@@ -1,12 +1,17 @@
 """Where arms may act on one another a canary stops for a washout: what is verified after it, and what never is."""
 
+import random
+from types import SimpleNamespace
+
 import msgspec
 import pytest
 from loop_kit import Loop, hand_clock
 
+from rsi.fix import facts
+from rsi.stats import in_phases
 from rsi.store import trials
-from rsi.store.trials import Before, Counts, Stage, StageCounts
-from rsi.verify import decide, washout
+from rsi.store.trials import Before, Counts, Stage, StageCounts, Unit
+from rsi.verify import decide, washout, watch
 
 
 @pytest.fixture
@@ -157,16 +162,7 @@ def counts(*told, before=NOTHING, washed=None, seconds=washout.SPAN_S):
     """Canary and washout in turn: (fixed, failed, control, failed) of each, counted for `seconds`."""
     stages = tuple(Stage(n, "canary", "", 0.0 if n % 2 == 0 else 0.5, 0.0) for n in range(1, (washed or len(told)) + 1))
     parts = tuple(
-        StageCounts(
-            n,
-            fixed=a,
-            fixed_failed=b,
-            control=c,
-            control_failed=d,
-            began=n * 1e3,
-            since=n * 1e3,
-            last=n * 1e3 + seconds,
-        )
+        StageCounts(n, fixed=a, fixed_failed=b, control=c, control_failed=d, began=n * 1e3, seconds=seconds)
         for n, (a, b, c, d) in enumerate(told, 1)
     )
     return Counts(stages=stages, told=parts, before=before)
@@ -230,13 +226,13 @@ def test_bursts_make_the_comparison_more_careful():
     assert not washout.by_washout(msgspec.structs.replace(fell, labels=PHASES))
 
 
-@pytest.mark.parametrize(("labels", "span"), [("", washout.SPAN_S), (PHASES, washout.PHASES_SPAN_S)])
-def test_what_was_counted_for_a_moment_only_decides_nothing(labels, span):
+@pytest.mark.parametrize(("phases", "span"), [(False, washout.SPAN_S), (True, washout.PHASES_SPAN_S)])
+def test_what_was_counted_for_a_moment_only_decides_nothing(phases, span):
     """A provider that counts calls by the second or the minute still has what was asked of it before."""
     for seconds, asked in ((span - 0.1, False), (span, True)):
         before = Before(2000, 600, seconds=span)
         one, two, three = (
-            msgspec.structs.replace(counts(*told, before=before, seconds=seconds), labels=labels)
+            msgspec.structs.replace(counts(*told, before=before, seconds=seconds), phases=phases)
             for told in ([LARGE], [LARGE, NOBODY], [LARGE, NOBODY, LARGE])
         )
         assert washout.by_before(one) is asked
@@ -249,11 +245,107 @@ def test_what_was_counted_for_a_moment_only_decides_nothing(labels, span):
 def test_each_part_of_what_is_compared_saw_the_phases(short):
     """That they are phases is often known only after the washout: what was short before is not compared any more."""
     told = counts(LARGE, NOBODY, LARGE, seconds=washout.PHASES_SPAN_S)
-    assert washout.by_washout(msgspec.structs.replace(told, labels=PHASES))
+    assert washout.by_washout(msgspec.structs.replace(told, phases=True))
     parts = list(told.told)
-    parts[short] = msgspec.structs.replace(parts[short], since=parts[short].since + 1.0)
-    assert not washout.by_washout(msgspec.structs.replace(told, told=tuple(parts), labels=PHASES))
-    assert washout.by_washout(msgspec.structs.replace(told, told=tuple(parts)))
+    parts[short] = msgspec.structs.replace(parts[short], seconds=washout.PHASES_SPAN_S - 1.0)
+    cut = msgspec.structs.replace(told, told=tuple(parts), phases=True)
+    assert not washout.by_washout(cut)
+    assert ("another one follows" in washout.says(cut)) is (short == 1)
+    assert washout.by_washout(msgspec.structs.replace(cut, phases=False))
+
+
+def test_phases_before_the_canary_make_what_is_compared_as_long():
+    """A canary of some seconds at a provider that counts by the minute may lie in one of its phases."""
+    phases = Before(2000, 600, seconds=1000.0, phases=True)
+    assert not washout.by_before(counts(LARGE, before=phases, seconds=washout.PHASES_SPAN_S - 0.1))
+    assert washout.by_before(counts(LARGE, before=phases, seconds=washout.PHASES_SPAN_S))
+    assert washout.by_before(counts(LARGE, before=Before(2000, 600, seconds=1000.0)))
+
+
+def by_the_minute(loop, clock_, seconds):
+    """Forty tasks a second at a provider that refuses everything in the last quarter of each minute."""
+
+    def outcome(_scope, arms):
+        return clock_.now() % 60 >= 45 and loop.random.random() < (0.4 if "fixed" in arms.values() else 1.0), 1
+
+    for _ in range(seconds):
+        clock_.forward(1.0)
+        loop.act(40, outcome, duration_ms=100.0)
+        loop.pipeline.cycle()
+
+
+def test_phases_are_seen_at_any_traffic_and_not_forgotten(loop, time):
+    by_the_minute(loop, time, 100)
+    found = loop.trial().counts
+    assert found.phases
+    assert not in_phases(found.labels[-200:])  # the newest few hundred lie in one
+    assert 90 < len(found.sampled) <= 100  # the tasks of a second come at once here
+    loop.act(3000, lambda *_: (False, 1), duration_ms=100.0)
+    loop.pipeline.cycle()
+    assert loop.trial().counts.phases
+
+
+def test_the_rate_before_tells_phases(tmp_path, time):
+    made = Loop(tmp_path)  # without a client: nothing starts
+    for second in range(130):
+        time.forward(1.0)
+        made.fail(n=3 * (second % 60 >= 45), ok=3 * (second % 60 < 45))
+        made.fail(source="other", n=0, ok=1)
+    made.pipeline.cycle()
+    with made.store.read() as conn:
+        found = {
+            knob: facts.before(conn, SimpleNamespace(source="app", task="search", knob=knob), time.now())
+            for knob in ("retry", "max_concurrency")
+        }
+    made.close()
+    assert found["retry"].phases
+    assert found["retry"].seconds == pytest.approx(129.0, abs=2.0)
+    assert found["max_concurrency"].seconds > washout.PHASES_SPAN_S  # processes have no washout: the hours must do
+
+
+def told(tally, at, *, stage=1, outcomes=1, failures=0, arm="control"):
+    unit = Unit(unit="u", stage=stage, arm=arm, f=0.5, started=at, outcomes=outcomes, failures=failures)
+    tally.tell(unit, at)
+    return tally.total()
+
+
+def test_a_clock_that_is_set_neither_stops_a_stage_nor_makes_it_long():
+    tally = watch._Tally(Counts())
+    for second in (0, 3, 6, 7):
+        found = told(tally, 1e9 + second)
+    assert (found.told[0].settling, found.told[0].tasks, found.told[0].seconds) == (2, 2, 1.0)
+    assert told(tally, 1e9 + 10_000).told[0].seconds == 1.0 + washout.MOST_GAP_S
+    for second in (0, 6, 8):  # an hour back: it settles anew and goes on
+        found = told(tally, 1e9 - 3600 + second)
+    assert (found.told[0].settling, found.told[0].tasks) == (3, 5)
+
+
+def test_the_failures_of_a_session_are_no_phase():
+    """In which order a session's outcomes came nobody kept; in a row they would look like a burst in each."""
+    tally, rng = watch._Tally(Counts()), random.Random(1)
+    for n in range(40):
+        found = told(tally, 1e9 + n, outcomes=10, failures=sum(rng.random() < 0.3 for _ in range(10)))
+    assert len(found.labels) == 400
+    assert not in_phases(found.labels)
+    assert told(watch._Tally(Counts()), 1e9, outcomes=6, failures=2).labels == "001001"
+
+
+def test_what_comes_late_does_not_make_a_stage_longer_that_is_over(loop, time):
+    outcome = world(loop, 0.03, 0.3, 0.3)
+    late = next(f"s{n}" for n in range(100) if decide_arm(loop.pipeline.policy().experiments[0], f"s{n}") == "control")
+    stage = loop.trial().counts.stages[-1]
+    ref = {"id": "f1", "arm": "control", "f": stage.fraction, "stage": stage.stage, "enforced": True}
+    loop.send(loop.item(session=late, fixes=[ref]))
+    loop.pipeline.cycle()
+    to_washout(loop, time, outcome)
+    first = loop.trial().counts.told[0]
+    for _ in range(3):
+        time.forward(100.0)
+        loop.send(loop.item(session=late, fixes=[ref]))
+        loop.pipeline.cycle()
+    after = loop.trial().counts.told[0]
+    assert after.control == first.control + 3
+    assert after.seconds <= first.seconds + washout.MOST_GAP_S  # up to the washout's beginning
 
 
 LARGE, NOBODY = (800, 20, 800, 240), (0, 0, 1600, 480)

@@ -123,6 +123,8 @@ class Story:
         return since >= (MIN_UNITS if decided else self._mode.units)
 
     def _end(self, remote: Remote, fix: dict[str, Any], verdict: str) -> None:
+        if "pause" in self._told and "resume" not in self._told:  # it was over before that: a kept home goes on
+            remote.call("POST", "/v1/resume", {})
         colour = {"verified": "green", "worse": "red"}.get(verdict, "yellow")
         state = fix.get("state", "never proposed")
         line = f"verdict: {verdict} — {fix.get('id', 'no fix')} is now {state}"
