@@ -157,7 +157,6 @@ class Experiment:
         self._labels: list[str] = []
         self._sampled: list[str] = []
         self._sampled_at = 0.0
-        self._phases = False
         self._stage(self.share)
 
     @property
@@ -191,8 +190,6 @@ class Experiment:
 
     def look(self) -> str | None:
         """A verdict that ends the experiment, or None; goes on to the next stage where that is due."""
-        for series, kept in ((self._labels, LABELS_KEPT), (self._sampled, SAMPLED_KEPT)):
-            self._phases = self._phases or in_phases("".join(series[-kept:]))
         if self.test.verdict in ("worse", "no_difference"):
             return self.test.verdict
         control, failed = self._seen["control"], self._seen["control_failed"]
@@ -207,7 +204,7 @@ class Experiment:
             before=self.before,
             told=tuple(told for _, told in sorted(self._told.items())),
             labels="".join(self._labels[-LABELS_KEPT:]),
-            phases=self._phases,
+            sampled="".join(self._sampled[-SAMPLED_KEPT:]),
             control=ArmCounts(units=control, outcomes=control, failed=failed),
         )
         if washout.by_before(counts) or washout.by_washout(counts):
@@ -294,8 +291,7 @@ class Run:
         seconds = self._past[-1][0] - self._past[0][0]
         whole = [failed for _, failed in self._past]
         recent = whole[-28:]
-        newest = "".join(str(int(failed)) for failed in whole[-LABELS_KEPT:])
-        phases = in_phases(newest) or in_phases(sampled(self._past))
+        phases = in_phases(sampled(self._past))
         if not not_significantly_above(sum(recent), len(recent), sum(whole), len(whole)):
             return Before(len(recent), sum(recent), phases=phases)
         return Before(len(whole), sum(whole), seconds=seconds, phases=phases)

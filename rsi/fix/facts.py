@@ -16,7 +16,7 @@ from rsi.stats import in_phases, not_significantly_above, sampled
 from rsi.store import health, impact, issue_rows, rollups, traffic
 from rsi.store.fixes import FixRow
 from rsi.store.issue_rows import IssueRow
-from rsi.store.trials import LABELS_KEPT, Before
+from rsi.store.trials import Before
 
 HOUR_S: Final = 3_600.0
 LIVE_HOURS: Final = 24
@@ -72,9 +72,7 @@ def before(conn: Connection, fix: FixRow, now: float) -> Before:
         return Before(tasks, failed, hours, HOUR_S)
     came = traffic.arrivals(conn, fix.source, fix.task, since)
     seconds = came[-1][0] - came[0][0] if came and hours else 0.0
-    newest = "".join("1" if went_wrong else "0" for _, went_wrong in came[-LABELS_KEPT:])
-    phases = in_phases(newest) or in_phases(sampled(came))
-    return Before(tasks, failed, hours, max(0.0, seconds), phases)
+    return Before(tasks, failed, hours, max(0.0, seconds), in_phases(sampled(came)))
 
 
 def put_to_rest(row: IssueRow) -> bool:

@@ -17,8 +17,8 @@ MIN_SAMPLE: Final = 60
 """Tasks that phases show in; fewer have a large design effect by chance."""
 SAMPLE_S: Final = 0.3
 """One task in so many seconds is sampled."""
-SAMPLED_KEPT: Final = 600
-"""Newest of the sample that are kept: three minutes and more."""
+SAMPLED_KEPT: Final = 400
+"""Newest of the sample that are kept: two minutes and more."""
 
 
 def in_phases(labels: str) -> bool:

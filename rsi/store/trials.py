@@ -90,7 +90,6 @@ class Counts(msgspec.Struct, frozen=True):
     labels: str = ""  # failures of outcomes without the fix, in order, also those of washouts: 0 and 1
     sampled: str = ""  # a sample of them (`rsi.stats.phases`)
     sampled_at: float = 0.0  # the last of them, epoch seconds
-    phases: bool = False  # at some look they came in phases
     entered: int = 0  # units that began, over all stages
     stage_units: int = 0  # settled units of the fixed arm in the present stage
     mismatched: int = 0  # arm, fraction or stage differ from what salt and unit say
@@ -216,7 +215,6 @@ def begin(
             told=(),
             labels="",
             sampled="",
-            phases=False,
             longest=0.0,
             spent=spent,
         )

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from rsi.stats import MIN_CONTROL_UNITS, design_effect, not_significantly_above
+from rsi.stats import MIN_CONTROL_UNITS, design_effect, in_phases, not_significantly_above
 from rsi.store.trials import Before, Counts, StageCounts
 
 MIN_BEFORE: Final = 40
@@ -123,7 +123,7 @@ def says(counts: Counts) -> str:
     if not washed:
         return "whether all tasks together fail less is asked next, by a while without it"
     last, known = washed[-1], _last(counts)
-    if counts.phases and last.seconds < PHASES_SPAN_S:
+    if last.seconds < _span(counts):
         return "failures come in phases, and the last while without it was shorter than they are: another one follows"
     if known is None or known.without.stage != last.stage:
         return f"{last.failed} of {last.tasks} tasks failed while nobody had it, now compared with as many"
@@ -158,7 +158,11 @@ def _stages(counts: Counts) -> list[StageCounts]:
 
 
 def _span(counts: Counts) -> float:
-    return PHASES_SPAN_S if counts.phases or counts.before.phases else SPAN_S
+    return PHASES_SPAN_S if _phases(counts) else SPAN_S
+
+
+def _phases(counts: Counts) -> bool:
+    return counts.before.phases or in_phases(counts.sampled)
 
 
 def _lasted(counts: Counts, told: StageCounts) -> bool:
@@ -215,7 +219,7 @@ def _clear(told: StageCounts, without: Before, counts: Counts, alpha: float) -> 
 
 def _crowd(told: StageCounts, counts: Counts) -> float:
     """How many tasks stand for one, where failures come in phases: it is time that shows them, not tasks."""
-    if not (counts.phases or counts.before.phases):
+    if not _phases(counts):
         return 1.0
     return max(1.0, told.tasks / (CROWD_PER_S * max(told.seconds, SPAN_S)))
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from rsi import policy
 from rsi.model import Arm, FixRef, Outcome
-from rsi.stats import SAMPLED_KEPT, ConcurrentTrial, StatsInputError, in_phases, is_due
+from rsi.stats import SAMPLED_KEPT, ConcurrentTrial, StatsInputError, is_due
 from rsi.store import clients, trials
 from rsi.store.arms import ArmCounts
 from rsi.store.fixes import FixRow, number
@@ -331,10 +331,7 @@ class _Feeding:
     def _save(self) -> None:
         trials.put_units(self._conn, self._trial.fix, list(self._changed.values()))
         self._advance()
-        counts = self._tally.total()
-        if not counts.phases and (in_phases(counts.labels) or in_phases(counts.sampled)):
-            counts = msgspec.structs.replace(counts, phases=True)
-        trial = msgspec.structs.replace(self._trial, counts=counts, live_at=self._live)
+        trial = msgspec.structs.replace(self._trial, counts=self._tally.total(), live_at=self._live)
         trials.put(self._conn, trial, {**self._test.to_dict(), GUARDS: self._guards.to_dict()})
 
 
