@@ -292,7 +292,7 @@ class Run:
         whole = [failed for _, failed in self._past]
         recent = whole[-28:]
         phases = in_phases(sampled(self._past))
-        if not not_significantly_above(sum(recent), len(recent), sum(whole), len(whole)):
+        if not not_significantly_above(sum(recent), len(recent), sum(whole), len(whole), alpha=0.001):
             return Before(len(recent), sum(recent), phases=phases)
         return Before(len(whole), sum(whole), seconds=seconds, phases=phases)
 

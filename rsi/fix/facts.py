@@ -23,6 +23,8 @@ LIVE_HOURS: Final = 24
 """Live evidence is from the last day; what is older makes proposals only."""
 BACKFILL_HOURS: Final = 7 * 24
 """The window before the last sight of an issue that only old outcomes show."""
+BEGUN_ALPHA: Final = 0.001
+"""One-sided, that an incident has only begun; failures come in bursts, and a burst is none."""
 BEFORE_TASKS: Final = 200
 """Tasks that the rate before a canary is counted over, newest hours first: recent enough to be the same incident."""
 RECENT_TASKS: Final = 10
@@ -66,7 +68,7 @@ def before(conn: Connection, fix: FixRow, now: float) -> Before:
     row = health.load(conn, sources=[fix.source]).get((fix.source, fix.task))
     recent = row.recent_failures + row.recent_successes if row else 0.0
     lost = row.recent_failures if row else 0.0
-    if tasks and recent >= RECENT_TASKS and not not_significantly_above(lost, recent, failed, tasks):
+    if tasks and recent >= RECENT_TASKS and not not_significantly_above(lost, recent, failed, tasks, alpha=BEGUN_ALPHA):
         tasks, failed, hours = round(recent), round(lost), 0
     if fix.knob in PROCESS_KNOBS:  # no washout will ever tell more than this
         return Before(tasks, failed, hours, HOUR_S)

@@ -379,3 +379,21 @@ def test_the_rate_before_knows_for_how_long_it_was_counted(tmp_path, time):
     made.close()
     assert (before.tasks, before.failed) == (84, 4)
     assert before.seconds == pytest.approx(30.0, abs=0.5)
+
+
+@pytest.mark.parametrize(("earlier", "begun"), [((25, 75), False), ((2, 98), True)])
+def test_a_burst_is_no_incident_that_has_just_begun(tmp_path, time, earlier, begun):
+    """Where many fail anyway a few more in a row are a burst; after health they are all that is known of the incident."""
+    made = Loop(tmp_path)  # without a client: nothing starts
+    for n in range(300):
+        time.forward(0.1)
+        failed = n % 100 < earlier[0]
+        made.fail(n=int(failed), ok=int(not failed))
+    for n in range(28):
+        made.fail(n=int(n % 5 < 2), ok=int(n % 5 >= 2))
+    made.pipeline.cycle()
+    with made.store.read() as conn:
+        found = facts.before(conn, SimpleNamespace(source="app", task="search", knob="retry"), time.now())
+    made.close()
+    assert (found.tasks < 40) is begun
+    assert (found.seconds == 0.0) is begun
