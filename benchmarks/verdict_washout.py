@@ -1,10 +1,10 @@
 """Where arms share a provider: how often a retry that only moves failures is verified, and one that helps is not.
 
     python benchmarks/verdict_washout.py              # 60 runs a world
-    python benchmarks/verdict_washout.py --runs 300   # what is quoted
+    python benchmarks/verdict_washout.py --runs 80    # what is quoted
 
 32 agents whose tasks are due at their times, whatever became of the one before, call one provider for half an hour
-(*busy* ones ten times as often, for nine minutes). The fixed arm tries three times. The verdict's own test (`rsi.stats`)
+(*busy* ones ten times as often, for nine minutes, with a provider of minutes for fifteen). The fixed arm tries three times. The verdict's own test (`rsi.stats`)
 and conditions (`rsi.verify.washout`) are asked every five seconds; beside them decision 9 of the design as it was first
 meant: 60 control units against the rate before.
 Where capacity is fixed, or the fix does nothing, all that is verified is wrong, and the limit is 4 %. Some worlds change
@@ -27,6 +27,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from rsi.fix.facts import BEGUN_ALPHA
 from rsi.stats import (
     MIN_CONTROL_UNITS,
     SAMPLED_KEPT,
@@ -292,7 +293,7 @@ class Run:
         whole = [failed for _, failed in self._past]
         recent = whole[-28:]
         phases = in_phases(sampled(self._past))
-        if not not_significantly_above(sum(recent), len(recent), sum(whole), len(whole), alpha=0.001):
+        if not not_significantly_above(sum(recent), len(recent), sum(whole), len(whole), alpha=BEGUN_ALPHA):
             return Before(len(recent), sum(recent), phases=phases)
         return Before(len(whole), sum(whole), seconds=seconds, phases=phases)
 

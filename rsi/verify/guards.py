@@ -93,7 +93,13 @@ def allowance(knob: str, declared: Mapping[str, Any]) -> Allowance:
 
 
 def budget(outcomes: int, seconds: float, clients: int) -> float:
-    """Extra calls per task of either arm that the retry budget pays for: its fifth, and its reserve."""
+    """Extra calls per task that the retry budget (contract §4) pays for, over both arms: its fifth, and its reserve.
+
+    Args:
+        outcomes: final tasks so far, of both arms and of washouts.
+        seconds: since the canary was live.
+        clients: that enforce it; each has a reserve of its own.
+    """
     return BUDGET + RESERVE_PER_S * max(seconds, RESERVE_S) * max(1, clients) / max(1, outcomes)
 
 

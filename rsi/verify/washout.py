@@ -66,7 +66,7 @@ def settles(told: StageCounts, at: float, longest: float, *, without: bool) -> b
 
 
 def counted(told: StageCounts, at: float) -> StageCounts:
-    """The same stage, after a task of the time `at` is counted."""
+    """The same stage after a task of `at` (epoch seconds) is counted; its numbers are for the caller to add."""
     first = not told.tasks
     gap = 0.0 if first else min(MOST_GAP_S, max(0.0, at - told.last))
     return replace(told, last=at if first else max(told.last, at), seconds=told.seconds + gap)
@@ -123,7 +123,7 @@ def says(counts: Counts) -> str:
     if not washed:
         return "whether all tasks together fail less is asked next, by a while without it"
     last, known = washed[-1], _last(counts)
-    if last.seconds < _span(counts):
+    if last.seconds < _span(counts) and len(washed) < MOST:
         return "failures come in phases, and the last while without it was shorter than they are: another one follows"
     if known is None or known.without.stage != last.stage:
         return f"{last.failed} of {last.tasks} tasks failed while nobody had it, now compared with as many"
